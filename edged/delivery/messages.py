@@ -1,0 +1,193 @@
+"""The public contract, version 1: topics, and the JSON that travels on them. The schemas in docs/schemas come from here.
+
+A body says what happened; a stamp says which message it is and when it was made. The stamp of a durable message is
+given inside the outbox's transaction, so that its sequence has no gaps.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+SCHEMA = "edged/1"
+
+Unit = float  # 0..1
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stamp(BaseModel):
+    """Identity and time of a message; the same in every JSON payload."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Literal["edged/1"] = Field(SCHEMA, alias="schema")
+    id: str = Field(description="<boot>-<seq>; for gap and late events the id they were given first")
+    boot: str = Field(pattern="^[0-9a-f]{8}$", description="random, new at every start of the courier")
+    seq: int = Field(ge=1, description="gap-free by boot: one count for event, backlog and gap; one for each other topic")
+    time: str = Field(description="UTC, RFC 3339, milliseconds; when it happened, not when it was sent")
+    clock_synced: bool = Field(description="false: the wall clock was not yet set by anybody, and `time` may be years off")
+
+
+class CameraState(Body):
+    state: Literal["starting", "ok", "lost", "frozen", "paused"]
+    since: str
+    reason: str = Field("", description="a sentence when the state is not ok")
+    fault: str = Field("", description="one constant word: absent, busy, hang, …")
+
+
+class State(Body):
+    label: str
+    score: Unit
+    groups: dict[str, bool] = Field(default_factory=dict)
+    paused: bool = False
+    valid_until: str
+
+
+class Seen(Body):
+    index: int
+    age_ms: float = Field(description="from exposure to publish")
+    width: int
+    height: int
+    picture: str = Field("", description="the file's name, for cameras that show files")
+
+
+class Score(Body):
+    label: str
+    index: int
+    score: Unit
+
+
+class Timing(Body):
+    capture: float
+    preprocess: float
+    invoke: float
+    postprocess: float
+
+
+class Result(Body):
+    frame: Seen
+    model: str
+    top: list[Score]
+    timing_ms: Timing
+
+
+class Event(Body):
+    event_type: Literal["entered", "left"]
+    label: str
+    score: Unit
+    since: str = Field(description="when the label was entered")
+    duration_s: float = Field(ge=0, description="0 for entered")
+    reason: str
+    model: str
+
+
+class LateEvent(Event):
+    late: Literal[True] = True
+
+
+class Gap(Body):
+    event_type: Literal["gap"] = "gap"
+    from_seq: int
+    to_seq: int
+    dropped: int
+    reason: str
+
+
+class Measurement(Body):
+    p50_ms: float
+    p95_ms: float
+    memory_mb: float
+    size_mb: float
+    threads: int
+
+
+class Model(Body):
+    card: str
+    sha256: str
+    runtime: str = Field(description="name and version, as the interpreter reported it")
+    delegate: str = Field(description="the delegate that took nodes of the graph, or none")
+    delegate_nodes: int
+    nodes: int
+    threads: int
+    width: int
+    height: int
+    dtype: str
+    chosen: str = Field(description="how and why: config, auto, override, governor, …")
+    measurement: Measurement | None = None
+    budget: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelError(Body):
+    asked: str
+    reason: str
+
+
+class Frames(Body):
+    """captured = inferred + stale + busy + gated + paused."""
+
+    captured: int = 0
+    inferred: int = 0
+    stale: int = 0
+    busy: int = 0
+    gated: int = 0
+    paused: int = 0
+
+
+class Events(Body):
+    """events = delivered + queued + dropped (by reason)."""
+
+    events: int = 0
+    delivered: int = 0
+    queued: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+
+
+class Health(Body):
+    uptime_s: float
+    frames: Frames
+    events: Events
+    results_dropped: dict[str, int] = Field(default_factory=dict, description="live results that were not sent, by reason")
+    vision_restarts: int = 0
+    broker_connects: int = 0
+    fps: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    memory_mb: float = 0.0
+    vision_memory_mb: float = 0.0
+    temperature_c: float | None = None
+    degraded: list[str] = Field(default_factory=list, description="what does not work as it should, one sentence each")
+
+
+# topic below edged/<device> → body; `status` and `label` are plain text, `snapshot` is a JPEG
+BODIES: dict[str, tuple[type[Body], ...]] = {
+    "camera": (CameraState,),
+    "state": (State,),
+    "result": (Result,),
+    "event": (Event,),
+    "backlog": (LateEvent, Gap),
+    "model": (Model,),
+    "model/error": (ModelError,),
+    "health": (Health,),
+}
+RETAINED = frozenset({"status", "label", "state", "model", "camera", "health"})
+QOS = {"result": 0, "health": 0, "snapshot": 0}  # the others: 1
+ONLINE, OFFLINE = "online", "offline"
+
+
+def to_rfc3339(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_payload(body: Body, stamp: Stamp) -> bytes:
+    """The JSON of one message: the stamp first, so that a person who reads a log sees it first."""
+    return json.dumps(stamp.model_dump(by_alias=True) | body.model_dump(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def to_schema(body: type[Body]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a whole payload with this body."""
+    whole = create_model(body.__name__, __base__=(body, Stamp))
+    return whole.model_json_schema(by_alias=True, mode="serialization")

@@ -1,0 +1,44 @@
+"""Errors that are for the operator: one sentence each — what happened, where, and what to do — and an exit code.
+
+Whatever is not one of these is a bug, and is allowed its traceback. The table of codes is in docs/exit-codes.md.
+"""
+
+OK = 0
+FAILED = 1  # something that was asked for did not work; or a bug
+USAGE = 2  # a wrong option or argument
+UNAVAILABLE = 69  # nothing fits, no camera, no broker, no daemon to talk to
+IO_FAILED = 74  # a file or folder that must be written cannot be
+RUNNING = 75  # another edged has this state folder
+CONFIG = 78  # the operator's mistake in the config; systemd does not restart
+
+
+class EdgedError(Exception):
+    """Something that the operator can understand and mend. `str()` is the sentence."""
+
+    exit_code = FAILED
+
+
+class UnavailableError(EdgedError):
+    exit_code = UNAVAILABLE
+
+
+class WriteError(EdgedError):
+    exit_code = IO_FAILED
+
+
+class RunningError(EdgedError):
+    exit_code = RUNNING
+
+
+class ConfigError(EdgedError):
+    """Every fault of a config at once, one per line: `FILE:LINE: key: what is wrong`."""
+
+    exit_code = CONFIG
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class ModelError(EdgedError):
+    """A model file that cannot be used, and why."""

@@ -1,0 +1,29 @@
+"""A frame: pixels, and when they were exposed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Layout = Literal["bgr", "rgb", "gray", "nv12", "yuv420"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a camera.
+
+    pixels: uint8; (height, width, 3) for bgr and rgb, (height, width) for gray, and for nv12 and yuv420 the planes below one
+    another, (height * 3 / 2, width), strides already taken off.
+    captured_ns: CLOCK_MONOTONIC at the exposure where the camera tells it, else at the read.
+    index: counts every frame that the camera gave, also those that nobody looked at; set by the capture thread.
+    picture: the file's name, for cameras that show files; else "".
+    """
+
+    pixels: NDArray[np.uint8]
+    layout: Layout
+    width: int
+    height: int
+    captured_ns: int
+    index: int = 0
+    picture: str = ""
