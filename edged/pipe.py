@@ -44,7 +44,7 @@ class Pipe:
         return True
 
     def receive(self, *, wait: bool = True) -> tuple[str, dict[str, Any], bytes] | None:
-        """The next (kind, fields, attachment). None at the end of the pipe. Raises BlockingIOError if not `wait` and nothing is there."""
+        """The next (kind, fields, attachment); None at the end of the pipe. BlockingIOError if not `wait` and none is there."""
         packet = self._end.recv(LARGEST_BYTES, 0 if wait else socket.MSG_DONTWAIT)
         if not packet:
             return None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-SCHEMA = "edged/1"
+SCHEMA: Literal["edged/1"] = "edged/1"
 
 Unit = float  # 0..1
 
