@@ -1,0 +1,153 @@
+"""The one door to LiteRT and tflite-runtime: a graph in, scores out.
+
+ai-edge-litert is TFLite under its present name; tflite-runtime is its last release under the old one. They share the
+Interpreter class. The classic Interpreter and not CompiledModel: the latter crashes on a truncated file.
+"""
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import ModelError
+from edged.vision.preprocess import Input
+
+OutputKind = Literal["probabilities", "logits"]
+
+_RUNTIMES = (("ai_edge_litert.interpreter", "ai-edge-litert"), ("tflite_runtime.interpreter", "tflite-runtime"))
+_DTYPES: dict[Any, Literal["uint8", "int8", "float32"]] = {np.uint8: "uint8", np.int8: "int8", np.float32: "float32"}
+_LARGEST_PX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the interpreter itself says about the graph that it runs; nothing here is assumed."""
+
+    runtime: str
+    delegate: str
+    delegate_nodes: int
+    nodes: int
+    threads: int
+    input: Input
+    label_count: int
+    output: OutputKind
+
+
+def load_runtime() -> tuple[Any, str]:
+    """The interpreter's module and "name version". Raises ModelError when neither runtime is installed."""
+    for module, distribution in _RUNTIMES:
+        try:
+            return importlib.import_module(module), f"{distribution} {importlib.metadata.version(distribution)}"
+        except ImportError:
+            continue
+    raise ModelError("no TFLite runtime is installed: pip install ai-edge-litert, or edged[tflite-runtime] on Python 3.11")
+
+
+class Classifier:
+    """One graph, ready to run. Used by one thread at a time; invoke releases the GIL."""
+
+    def __init__(self, model: bytes, *, threads: int = 1, output: OutputKind | None = None) -> None:
+        """`model` is the file's content: a path would be mapped, and replacing the file would then kill the process.
+
+        `output` None: find out from the graph's last operation. Raises ModelError for what is not an image classifier.
+        """
+        if model[4:8] != b"TFL3":
+            raise ModelError("this is not a TFLite model: the mark TFL3 is missing at its beginning")
+        runtime, self._runtime_name = load_runtime()
+        self._model = model  # the interpreter reads from it as long as it lives
+        try:
+            self._net = runtime.Interpreter(model_content=model, num_threads=threads)
+            self._net.allocate_tensors()
+            self._ops: list[dict[str, Any]] = self._net._get_ops_details()
+        except (ValueError, RuntimeError, MemoryError) as e:
+            raise ModelError(f"the runtime refuses this model: {_first_line(e)}") from None
+        self._in, self._out = self._only_tensors()
+        self.facts = self._facts(threads, output)
+
+    def classify(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
+        """(1, height, width, 3) in the graph's dtype → scores (label_count,) float32, 0..1. Raises ModelError if invoke fails."""
+        try:
+            self._net.set_tensor(self._in["index"], tensor)
+            self._net.invoke()
+            raw = self._net.get_tensor(self._out["index"])[0]
+        except (ValueError, RuntimeError) as e:
+            raise ModelError(f"the model failed while it ran: {_first_line(e)}") from None
+        scores: NDArray[np.float32]
+        scale, zero = self._out["quantization"]
+        scores = (raw.astype(np.float32) - np.float32(zero)) * np.float32(scale) if scale else raw.astype(np.float32)
+        if self.facts.output == "logits":
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+        return scores
+
+    def _only_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        inputs, outputs = self._net.get_input_details(), self._net.get_output_details()
+        if len(inputs) != 1:
+            raise ModelError(f"the model has {len(inputs)} inputs; an image classifier has one")
+        if len(outputs) != 1:
+            raise ModelError(f"the model has {len(outputs)} outputs, as a detector has; an image classifier has one")
+        into, out = inputs[0], outputs[0]
+        if any(int(side) < 1 for side in (*into["shape_signature"], *out["shape_signature"])):
+            raise ModelError(f"the model's shapes are dynamic ({_shape(into['shape_signature'])}); edged needs fixed ones")
+        if len(into["shape"]) != 4 or into["shape"][0] != 1 or into["shape"][3] != 3:
+            raise ModelError(f"the model's input is {_shape(into['shape'])}; a picture is 1 x height x width x 3")
+        if max(into["shape"]) > _LARGEST_PX:
+            raise ModelError(f"the model's input is {_shape(into['shape'])}; edged takes at most {_LARGEST_PX} px a side")
+        if len(out["shape"]) != 2 or out["shape"][0] != 1:
+            kind = "an embedding" if out["shape"][-1] == out["shape"].size else "a segmentation or an embedding"
+            raise ModelError(f"the model's output is {_shape(out['shape'])}, {kind}; scores are 1 x labels")
+        for name, tensor in (("input", into), ("output", out)):
+            if tensor["dtype"] not in _DTYPES:
+                raise ModelError(f"the model's {name} is {np.dtype(tensor['dtype']).name}; edged takes uint8, int8 and float32")
+            if tensor["dtype"] is not np.float32 and not tensor["quantization"][0] > 0:
+                raise ModelError(f"the model's {name} is quantised, but its scale is missing")
+        return into, out
+
+    def _facts(self, threads: int, output: OutputKind | None) -> Facts:
+        delegated = [op for op in self._ops if op["op_name"] == "DELEGATE"]
+        own = [op for op in self._ops if op["op_name"] != "DELEGATE"]
+        if output is None:
+            last = [op["op_name"] for op in own if self._out["index"] in op["outputs"]]
+            output = "probabilities" if last and last[0] in ("SOFTMAX", "LOGISTIC") else self._unless_bounded()
+        scale, zero = self._in["quantization"]
+        height, width = (int(side) for side in self._in["shape"][1:3])
+        return Facts(
+            runtime=self._runtime_name,
+            delegate="XNNPACK" if delegated else "none",  # the only delegate that these wheels bring
+            delegate_nodes=len(set().union(*(_taken(own, op) for op in delegated))),
+            nodes=len(own),
+            threads=threads,
+            input=Input(height, width, _DTYPES[self._in["dtype"]], float(scale), int(zero)),
+            label_count=int(self._out["shape"][1]),
+            output=output,
+        )
+
+    def _unless_bounded(self) -> OutputKind:
+        """A quantised output that can only hold 0..1 is probabilities, whatever the graph ends with (RESHAPE, DEQUANTIZE)."""
+        scale, zero = self._out["quantization"]
+        least = -128 if self._out["dtype"] is np.int8 else 0
+        return "probabilities" if scale and zero == least and 0.99 <= 256 * scale <= 1.01 else "logits"
+
+
+def _taken(own: list[dict[str, Any]], delegate: dict[str, Any]) -> set[int]:
+    """The graph's own nodes between the delegate's inputs and its outputs: those that it replaced."""
+    maker = {int(tensor): n for n, op in enumerate(own) for tensor in op["outputs"]}
+    given, found = {int(tensor) for tensor in delegate["inputs"]}, set[int]()
+    wanted = [int(tensor) for tensor in delegate["outputs"]]
+    while wanted:
+        node = maker.get(wanted.pop())
+        if node is not None and node not in found:
+            found.add(node)
+            wanted += [int(tensor) for tensor in own[node]["inputs"] if int(tensor) not in given]
+    return found
+
+
+def _shape(shape: NDArray[np.int32]) -> str:
+    return " x ".join(str(int(side)) for side in shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
