@@ -127,4 +127,5 @@ def _table(wanted: Input) -> NDArray[np.uint8] | None:
         stored = (np.arange(256) + least).astype(np.int16)
         if least == 0:
             return None
-    return (stored & 0xFF).astype(np.uint8)
+    table: NDArray[np.uint8] = (stored & 0xFF).astype(np.uint8)
+    return table

@@ -1,0 +1,134 @@
+"""Scores over time → what we say. Pure: time comes with the frames, nothing is read, nothing is sent.
+
+Exactly one label is current. Besides the model's labels there are two words of ours: `none`, when what is seen is to be
+ignored, and `unknown`, when no score is high enough or two are too close.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+NONE, UNKNOWN = "none", "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The thresholds are scores 0..1; a change needs k of the last n classifications and hold_s since the last change."""
+
+    enter: float = 0.6
+    leave: float = 0.4
+    k: int = 2
+    n: int = 3
+    margin: float = 0.1
+    hold_s: float = 1.0
+    ignore: frozenset[str] = frozenset({"background"})
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One label was left or entered. since_ns and at_ns are the frames' monotonic times."""
+
+    event_type: str
+    label: str
+    score: float
+    since_ns: int
+    at_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    label: str
+    score: float
+    groups: dict[str, bool]
+    changes: tuple[Change, ...]
+
+
+class Decision:
+    """Remembers the last n votes; one instance for one camera."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.label: str | None = None
+        self._score = 0.0
+        self._since_ns = 0
+        self.follow(rules)
+
+    def follow(self, rules: Rules) -> None:
+        """Take new rules; the current label stays until the next classifications vote it out."""
+        self.rules = rules
+        self._votes: deque[str] = deque(maxlen=rules.n)
+        self._groups = {name: _Group() for name in rules.groups}
+
+    def decide(self, at_ns: int, scores: Mapping[str, float]) -> Decided:
+        """One classification, `scores` by label; labels that are missing count as 0."""
+        vote, score = self._vote(scores)
+        self._votes.append(vote)
+        changes: tuple[Change, ...] = ()
+        if vote == self.label:
+            self._score = score
+        elif self._votes.count(vote) >= self.rules.k and self._held(at_ns):
+            changes = self._change(at_ns, vote, score, self._why(vote))
+        for name, members in self.rules.groups.items():
+            self._groups[name].decide(at_ns, min(1.0, sum(scores.get(m, 0.0) for m in members)), self.rules)
+        return self._decided(changes)
+
+    def forget(self, at_ns: int, reason: str) -> Decided:
+        """Nothing is seen any more (camera lost, paused): what was true is not known to be true now."""
+        self._votes.clear()
+        self._groups = {name: _Group() for name in self.rules.groups}
+        changes = self._change(at_ns, UNKNOWN, 0.0, reason) if self.label not in (None, UNKNOWN) else ()
+        return self._decided(changes)
+
+    def _vote(self, scores: Mapping[str, float]) -> tuple[str, float]:
+        ranked = sorted(scores.items(), key=lambda item: -item[1])[:2]
+        top, best = ranked[0] if ranked else (UNKNOWN, 0.0)
+        second = ranked[1][1] if len(ranked) > 1 else 0.0
+        clear = best >= self.rules.enter and best - second >= self.rules.margin
+        if clear and top not in self.rules.ignore:
+            return top, best
+        if not clear and self.label is not None and scores.get(self.label, 0.0) >= self.rules.leave:
+            return self.label, scores[self.label]  # not sure enough to enter, but not so unsure as to leave
+        if clear:
+            return NONE, best
+        if self.label == NONE and top in self.rules.ignore and best >= self.rules.leave:
+            return NONE, best
+        return UNKNOWN, best
+
+    def _held(self, at_ns: int) -> bool:
+        return self.label is None or at_ns - self._since_ns >= self.rules.hold_s * 1e9
+
+    def _change(self, at_ns: int, label: str, score: float, reason: str) -> tuple[Change, ...]:
+        changes = [Change("entered", label, score, at_ns, at_ns, reason)]
+        if self.label is not None:
+            changes.insert(0, Change("left", self.label, self._score, self._since_ns, at_ns, reason))
+        self.label, self._score, self._since_ns = label, score, at_ns
+        return tuple(changes)
+
+    def _why(self, vote: str) -> str:
+        said = f"{self._votes.count(vote)} of the last {len(self._votes)} classifications"
+        if vote == UNKNOWN:
+            return f"{said} had no label at {self.rules.enter:g} with a margin of {self.rules.margin:g}"
+        if vote == NONE:
+            return f"{said} were of an ignored label"
+        return f"{said} at {self.rules.enter:g} or more"
+
+    def _decided(self, changes: tuple[Change, ...]) -> Decided:
+        return Decided(self.label or UNKNOWN, self._score, {name: g.on for name, g in self._groups.items()}, changes)
+
+
+class _Group:
+    """On or off by the same thresholds, k of n and dwell, but of a sum of scores."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._since_ns: int | None = None
+        self._votes: deque[bool] = deque()
+
+    def decide(self, at_ns: int, score: float, rules: Rules) -> None:
+        self._votes.append(score >= (rules.leave if self.on else rules.enter))
+        while len(self._votes) > rules.n:
+            self._votes.popleft()
+        held = self._since_ns is None or at_ns - self._since_ns >= rules.hold_s * 1e9
+        if held and self._votes.count(not self.on) >= rules.k:
+            self.on, self._since_ns = not self.on, at_ns

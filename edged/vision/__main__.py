@@ -1,0 +1,30 @@
+"""`python -m edged.vision PARENT_PID PIPE_FD`: started by the courier only, and dies with it."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """SIGKILL for this process when the courier's main thread ends, even while it hangs in C (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the signal was armed
+        os._exit(1)
+
+
+def main() -> None:
+    parent, pipe_fd = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
+    from edged.pipe import Pipe
+    from edged.vision.process import Vision
+
+    Vision(Pipe.from_fd(pipe_fd)).run()
+    os._exit(0)  # threads may hang inside a camera's library; there is nothing to save here
+
+
+if __name__ == "__main__":
+    main()

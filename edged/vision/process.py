@@ -1,0 +1,175 @@
+"""The vision process: a capture thread, a thread for the courier's commands, and this, the loop that classifies.
+
+Native code lives here and may hang or die here; the courier watches the beats, kills, and starts again.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import ModelError
+from edged.pipe import Pipe
+from edged.vision.cameras import open_camera
+from edged.vision.capture import Capture
+from edged.vision.classifier import Classifier
+from edged.vision.frame import Frame
+from edged.vision.preprocess import to_tensor
+from edged.vision.slot import Slot
+
+HANG_S = 5.0  # a camera that gives nothing for so long hangs
+_BEAT_S = 1.0
+_TOP = 16  # scores sent with each result, besides the watched ones
+_LARGEST_MODEL_BYTES = 64 * 1024 * 1024
+
+
+class Vision:
+    """Started once by `python -m edged.vision`; `run` returns when the courier says stop or goes away."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._stopping = threading.Event()
+        self._classifier: Classifier | None = None
+        self._watched: list[int] = []
+        self._slot = Slot(max_age_ms=500)
+        self._capture: Capture | None = None
+        self._region, self._crop = (0.0, 0.0, 1.0, 1.0), "full"
+        self._beaten_ns = 0
+
+    def run(self) -> None:
+        threading.Thread(target=self._obey, name="commands", daemon=True).start()
+        self._send("ready", {"pid": os.getpid()})
+        while not self._stopping.is_set():
+            classifier = self._classifier
+            if classifier is None:
+                self._stopping.wait(0.05)
+            elif (frame := self._slot.take(timeout_s=0.2)) is not None:
+                self._look(classifier, frame)
+            self._beat()
+
+    def _look(self, classifier: Classifier, frame: Frame) -> None:
+        taken = time.monotonic_ns()
+        tensor = to_tensor(frame, classifier.facts.input, self._region, self._crop)  # type: ignore[arg-type]
+        prepared = time.monotonic_ns()
+        try:
+            scores = classifier.classify(tensor)
+        except ModelError as e:
+            self._send("model_failed", {"reason": str(e)})
+            self._stopping.set()
+            return
+        invoked = time.monotonic_ns()
+        best = self._best(scores)
+        self._slot.inferred()
+        done = time.monotonic_ns()
+        marks = (frame.captured_ns, taken, prepared, invoked, done)
+        names = ("capture", "preprocess", "invoke", "postprocess")
+        self._send(
+            "result",
+            {
+                "index": frame.index,
+                "captured_ns": frame.captured_ns,
+                "width": frame.width,
+                "height": frame.height,
+                "picture": frame.picture,
+                "scores": best,
+                "timing_ms": {name: round((b - a) / 1e6, 3) for name, a, b in zip(names, marks, marks[1:], strict=False)},
+                "frames": self._slot.counts(),
+            },
+        )
+
+    def _best(self, scores: NDArray[np.float32]) -> list[tuple[int, float]]:
+        """The highest scores and those that somebody watches, best first."""
+        some = min(_TOP, len(scores))
+        chosen = set(np.argpartition(scores, -some)[-some:].tolist()) | set(self._watched)
+        return sorted(((int(i), round(float(scores[i]), 4)) for i in chosen), key=lambda pair: -pair[1])
+
+    def _beat(self) -> None:
+        """Proof that this loop runs; also the place where a hanging camera is noticed, for its own thread cannot."""
+        now = time.monotonic_ns()
+        if now - self._beaten_ns < _BEAT_S * 1e9:
+            return
+        self._beaten_ns = now
+        self._send("beat", {"frames": self._slot.counts(), "memory_mb": peak_memory_mb()})
+        if self._capture is not None and (waited_s := self._capture.waiting_s()) > HANG_S:
+            self._report("lost", "hang", f"the camera gave no frame for {waited_s:.0f} s; the vision process is started again")
+            self._stopping.set()
+
+    def _obey(self) -> None:
+        while (message := self._pipe.receive()) is not None:
+            kind, fields, _ = message
+            getattr(self, f"_on_{kind}")(**fields)
+        self._stopping.set()
+
+    def _on_configure(
+        self, camera: dict[str, Any], region: list[float], crop: str, max_age_ms: float, watched: list[int] | None = None
+    ) -> None:
+        self._region, self._crop = (region[0], region[1], region[2], region[3]), crop
+        self._slot.max_age_ms = max_age_ms
+        self._watched = watched or []
+        self._capture = Capture(lambda: open_camera(**camera), self._slot, self._report)
+        self._report("starting", "", "")
+        self._capture.start()
+
+    def _on_load(self, path: str, sha256: str, labels: int, output: str | None, threads: int) -> None:
+        """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames."""
+        began = time.monotonic_ns()
+        try:
+            model = read_model(Path(path))
+            found = hashlib.sha256(model).hexdigest()
+            if sha256 and found != sha256:
+                raise ModelError(f"{path}: the file is not the one that was asked for (SHA-256 {found[:12]}…, not {sha256[:12]}…)")
+            classifier = Classifier(model, threads=threads, output=output)  # type: ignore[arg-type]
+            if labels != classifier.facts.label_count:
+                raise ModelError(f"{path}: the model has {classifier.facts.label_count} scores, but there are {labels} labels")
+            wanted = classifier.facts.input
+            classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
+        except ModelError as e:
+            self._send("load_failed", {"path": path, "reason": str(e)})
+            return
+        self._classifier = classifier
+        load_ms = (time.monotonic_ns() - began) / 1e6
+        self._send("loaded", {"path": path, "sha256": found, "load_ms": round(load_ms, 1), "facts": asdict(classifier.facts)})
+
+    def _on_watch(self, indices: list[int]) -> None:
+        self._watched = indices
+
+    def _on_pause(self, paused: bool) -> None:
+        self._slot.pause(paused)
+
+    def _on_stop(self) -> None:
+        self._stopping.set()
+
+    def _report(self, state: str, fault: str, reason: str) -> None:
+        self._send("camera", {"state": state, "fault": fault, "reason": reason})
+
+    def _send(self, kind: str, fields: dict[str, Any]) -> None:
+        try:
+            with self._sending:
+                self._pipe.send(kind, fields)
+        except OSError:  # the courier is gone, and this process has nobody to work for
+            self._stopping.set()
+
+
+def read_model(path: Path) -> bytes:
+    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
+    try:
+        if path.stat().st_size > _LARGEST_MODEL_BYTES:
+            raise ModelError(f"{path}: larger than {_LARGEST_MODEL_BYTES // 2**20} MB, which no MobileNet is")
+        return path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process (VmHWM of /proc/self/status)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0

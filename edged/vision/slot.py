@@ -1,0 +1,73 @@
+"""The place for one frame between the camera and the classifier, where the newest wins and every loss is counted."""
+
+import threading
+import time
+from dataclasses import asdict, dataclass
+
+from edged.vision.frame import Frame
+
+
+@dataclass
+class FrameCounts:
+    """captured = inferred + stale + busy + gated + paused, once the slot is empty."""
+
+    captured: int = 0
+    inferred: int = 0
+    stale: int = 0  # older than max_age_ms when its turn came
+    busy: int = 0  # replaced by a newer one while the classifier worked
+    gated: int = 0  # like the one before; not worth a look
+    paused: int = 0
+
+
+class Slot:
+    """`put` by the capture thread, the rest by the inference loop."""
+
+    def __init__(self, max_age_ms: float) -> None:
+        self.max_age_ms = max_age_ms
+        self._paused = False
+        self._frame: Frame | None = None
+        self._counts = FrameCounts()
+        self._changed = threading.Condition()
+
+    def put(self, frame: Frame) -> None:
+        with self._changed:
+            self._counts.captured += 1
+            if self._paused:
+                self._counts.paused += 1
+                return
+            if self._frame is not None:
+                self._counts.busy += 1
+            self._frame = frame
+            self._changed.notify()
+
+    def take(self, timeout_s: float) -> Frame | None:
+        """The newest frame, when it is fresh; None when none came in time. Its fate is then `inferred` or `gated`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None, timeout_s)
+            frame, self._frame = self._frame, None
+            if frame is not None and time.monotonic_ns() - frame.captured_ns > self.max_age_ms * 1e6:
+                self._counts.stale += 1
+                return None
+            return frame
+
+    def inferred(self) -> None:
+        with self._changed:
+            self._counts.inferred += 1
+
+    def gated(self) -> None:
+        with self._changed:
+            self._counts.gated += 1
+
+    def pause(self, paused: bool) -> None:
+        with self._changed:
+            self._paused = paused
+            if paused and self._frame is not None:
+                self._frame = None
+                self._counts.paused += 1
+
+    def counts(self) -> dict[str, int]:
+        """A balanced account: a frame that still waits for its fate is not yet in it. Ask between two frames."""
+        with self._changed:
+            counts = asdict(self._counts)
+            counts["captured"] -= self._frame is not None
+            return counts
