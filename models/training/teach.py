@@ -2,7 +2,7 @@
 
 Reads the labelled and unlabelled photographs and writes to the work folder, one shard per process:
 pictures (N, 128, 128, 3) uint8 RGB, the ImageNet teachers' logits (N, 1001) float16 each,
-the detector's scores summed up by class (N, 8, 2) float32 (best score, best score x area).
+and of the unlabelled ones the detector's scores by class (N, 8, 2) float32 (best score, best score x area).
 
     python teach.py --data PHOTOGRAPHS --teachers MODELS --work WORK [--shard K/N]
 """
@@ -77,25 +77,27 @@ def main() -> None:
     ask.add_argument("--teachers", type=Path, required=True)
     ask.add_argument("--work", type=Path, required=True)
     ask.add_argument("--shard", default="0/1")
+    ask.add_argument("--first", type=int, help="only so many photographs, to try it out")
     a = ask.parse_args()
     shard, shards = map(int, a.shard.split("/"))
     a.work.mkdir(parents=True, exist_ok=True)
-    rows = listed(a.data)[shard::shards]
+    rows = listed(a.data)[shard::shards][: a.first]
     imagenet = [Teacher(a.teachers / f"{name}.tflite") for name in IMAGENET_TEACHERS]
     detector = Teacher(a.teachers / f"{DETECTOR}.tflite")
     pictures = np.zeros((len(rows), STORED_PX, STORED_PX, 3), np.uint8)
     logits = np.zeros((len(rows), len(imagenet), 1001), np.float16)
     boxes = np.zeros((len(rows), 8, 2), np.float32)
-    for n, (file, *_rest) in enumerate(rows):
+    for n, (file, label, *_rest) in enumerate(rows):
         picture = cv2.cvtColor(cv2.imread(str(a.data / file)), cv2.COLOR_BGR2RGB)
         pictures[n] = cv2.resize(picture, (STORED_PX, STORED_PX), interpolation=cv2.INTER_AREA)
         logits[n] = [teacher.logits(picture) for teacher in imagenet]
-        boxes[n] = seen_by(detector, picture)
+        if label < 0:
+            boxes[n] = seen_by(detector, picture)
         if n % 1000 == 0:
             print(f"{n}/{len(rows)}", flush=True)
     np.savez(
         a.work / f"taught.{shard}.npz",
-        file=np.array([r[0] for r in rows]),
+        name=np.array([r[0] for r in rows]),
         label=np.array([r[1] for r in rows]),
         source=np.array([r[2] for r in rows]),
         split=np.array([r[3] for r in rows]),

@@ -1,0 +1,162 @@
+"""What the vision process says → what subscribers are told: decision, messages, and an account of every frame."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edged.clock import Clock
+from edged.decision import Change, Decided, Decision, Rules
+from edged.delivery.dispatch import Dispatch
+from edged.delivery.messages import CameraState, Event, Frames, Result, Score, Seen, State, Timing, to_rfc3339
+
+log = logging.getLogger("edged")
+
+VALID_S = 15.0  # how long a state may be believed when nothing more is heard
+_RENEW_S = 5.0
+_RECENT = 240  # inferences that the latency figures look back on
+
+
+class Courier:
+    """Thread: the event loop's. Every method is called with what came over the pipe, and returns at once."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        clock: Clock,
+        rules: Rules,
+        *,
+        result_fps: float,
+        top_k: int = 5,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._dispatch, self._clock, self._now_ns = dispatch, clock, now_ns
+        self._decision = Decision(rules)
+        self._result_every_ns = 1e9 / result_fps if result_fps else None
+        self._top_k = top_k
+        self._labels: Sequence[str] = ()
+        self._model = ""
+        self._camera = ("", "", "")
+        self._camera_since_ns = now_ns()
+        self._paused = False
+        self._stated: tuple[Any, ...] = ()
+        self._stated_ns = self._resulted_ns = 0
+        self._before: Counter[str] = Counter()  # frames of vision processes that are gone
+        self._frames: Counter[str] = Counter()
+        self.latency_ms: deque[float] = deque(maxlen=_RECENT)
+        self.inferred_ns: deque[int] = deque(maxlen=_RECENT)
+
+    @property
+    def camera_state(self) -> str:
+        return self._camera[0]
+
+    @property
+    def camera_reason(self) -> str:
+        return self._camera[2]
+
+    def follow(self, rules: Rules) -> None:
+        self._decision.follow(rules)
+
+    def use_model(self, name: str, labels: Sequence[str]) -> None:
+        """From the next result on, indices mean these labels."""
+        self._model, self._labels = name, labels
+
+    def watched(self) -> list[int]:
+        """The indices whose scores are needed however low they are: members of groups, and of nothing else."""
+        members = {label for group in self._decision.rules.groups.values() for label in group}
+        return [index for index, label in enumerate(self._labels) if label in members]
+
+    def camera(self, state: str, fault: str = "", reason: str = "") -> None:
+        """Tell when something changed, once, and not for each attempt."""
+        if (state, fault, reason) == self._camera:
+            return
+        if state == "starting" and self._camera[0] == "lost":
+            return  # another attempt at a camera that is lost is no news; its first frame will be
+        if state != self._camera[0]:
+            self._camera_since_ns = self._now_ns()
+        self._camera = (state, fault, reason)
+        log.log(logging.WARNING if state == "lost" else logging.INFO, "camera %s%s", state, f": {reason}" if reason else "")
+        since = to_rfc3339(self._clock.to_wall(self._camera_since_ns))
+        self._dispatch.retain("camera", CameraState(state=state, since=since, reason=reason, fault=fault))  # type: ignore[arg-type]
+        if state == "lost":
+            self._tell(self._decision.forget(self._now_ns(), f"camera lost: {fault}"), self._now_ns())
+
+    def pause(self, paused: bool) -> None:
+        self._paused = paused
+        if paused:
+            self._tell(self._decision.forget(self._now_ns(), "paused"), self._now_ns())
+        self.camera("paused" if paused else "starting")
+
+    def vision_gone(self, reason: str) -> None:
+        """The counters of the next process begin at 0; those of this one are kept. Its unfinished frame is nobody's."""
+        self._before.update(self._frames)
+        self._frames.clear()
+        if self._camera[0] != "lost":
+            self.camera("lost", "process", reason)
+
+    def result(
+        self,
+        index: int,
+        captured_ns: int,
+        width: int,
+        height: int,
+        picture: str,
+        scores: list[tuple[int, float]],
+        timing_ms: dict[str, float],
+        frames: dict[str, int],
+    ) -> None:
+        self._frames = Counter(frames)
+        self.latency_ms.append(timing_ms["preprocess"] + timing_ms["invoke"] + timing_ms["postprocess"])
+        self.inferred_ns.append(self._now_ns())
+        if self._paused:
+            return
+        named = {self._labels[i]: score for i, score in scores}
+        self._tell(self._decision.decide(captured_ns, named), captured_ns)
+        now_ns = self._now_ns()
+        if self._result_every_ns is None or now_ns - self._resulted_ns < self._result_every_ns * 0.95:
+            return
+        self._resulted_ns = now_ns
+        age_ms = round((now_ns - captured_ns) / 1e6, 1)
+        self._dispatch.live(
+            "result",
+            Result(
+                frame=Seen(index=index, age_ms=age_ms, width=width, height=height, picture=picture),
+                model=self._model,
+                top=[Score(label=self._labels[i], index=i, score=score) for i, score in scores[: self._top_k]],
+                timing_ms=Timing(**timing_ms),
+            ),
+        )
+
+    def frames(self, frames: dict[str, int] | None = None) -> Frames:
+        """All frames since the courier started, over all vision processes."""
+        if frames is not None:
+            self._frames = Counter(frames)
+        return Frames(**(self._before + self._frames))
+
+    def _tell(self, decided: Decided, at_ns: int) -> None:
+        for change in decided.changes:
+            log.info("%s %s (%s)", change.event_type, change.label, change.reason)
+            self._dispatch.event(self._to_event(change), change.at_ns)
+        if decided.changes:
+            self._dispatch.retain("label", decided.label)
+        stated = (decided.label, decided.groups, self._paused)
+        if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
+            return
+        self._stated, self._stated_ns = stated, at_ns
+        valid_until = to_rfc3339(self._clock.to_wall(at_ns) + VALID_S)
+        self._dispatch.retain(
+            "state",
+            State(label=decided.label, score=decided.score, groups=decided.groups, paused=self._paused, valid_until=valid_until),
+        )
+
+    def _to_event(self, change: Change) -> Event:
+        return Event(
+            event_type=change.event_type,  # type: ignore[arg-type]
+            label=change.label,
+            score=change.score,
+            since=to_rfc3339(self._clock.to_wall(change.since_ns)),
+            duration_s=round((change.at_ns - change.since_ns) / 1e9, 3),
+            reason=change.reason,
+            model=self._model,
+        )

@@ -1,0 +1,248 @@
+"""The composition root: settings → parts → run. The only file that knows every part."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from edged.clock import Clock
+from edged.config import Settings
+from edged.courier import Courier
+from edged.decision import Rules
+from edged.delivery.dispatch import Dispatch, open_dispatch
+from edged.delivery.messages import Health, Model, ModelError
+from edged.errors import RunningError, WriteError
+from edged.health import memory_mb, quantile, rate_hz, temperature_c
+from edged.models.store import Installed, Store
+from edged.supervision import Supervision
+
+log = logging.getLogger("edged")
+
+_HEALTH_S = 30.0
+_ACTIONS = ("pause", "resume", "snapshot")
+_LARGEST_CONTROL_BYTES = 4096
+_STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
+    with _Lock(settings.state_folder):
+        installed = Store(settings.state_folder).find(settings.model.name, settings.model.labels, settings.model.family)
+        return asyncio.run(_run(settings, installed))
+
+
+async def _run(settings: Settings, installed: Installed) -> int:
+    loop = asyncio.get_running_loop()
+    failed: list[BaseException] = []
+    stop = asyncio.Event()
+
+    def on_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A bug in a callback ends the courier with a traceback; systemd starts a healthy one."""
+        error = context.get("exception") or RuntimeError(context["message"])
+        failed.append(error)
+        stop.set()
+
+    loop.set_exception_handler(on_error)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    daemon = Daemon(settings, installed)
+    daemon.start()
+    await stop.wait()
+    await daemon.close()
+    if failed:
+        raise failed[0]
+    return 0
+
+
+class Daemon:
+    """All parts, and the few lines that tie them. Thread: the event loop's."""
+
+    def __init__(self, settings: Settings, installed: Installed) -> None:
+        self._settings, self._installed = settings, installed
+        self._started_s = time.monotonic()
+        self._clock = Clock()
+        self._dispatch: Dispatch = open_dispatch(
+            device=settings.device,
+            state_folder=settings.state_folder,
+            mqtt=settings.mqtt,
+            outbox=settings.outbox,
+            clock=self._clock,
+        )
+        rules = to_rules(settings, installed.labels)
+        self._courier = Courier(self._dispatch, self._clock, rules, result_fps=settings.mqtt.result_fps)
+        self._vision = Supervision(self._on_message, self._courier.vision_gone)
+        self._vision_memory_mb = 0.0
+
+    def start(self) -> None:
+        self._dispatch.on_command("control", self._on_control)
+        self._dispatch.start()
+        self._courier.camera("starting")
+        self._vision.start()
+        self._tell_health()
+
+    async def close(self) -> None:
+        self._health_timer.cancel()
+        await self._vision.stop(_STOP_S)
+        self._dispatch.retain("health", self._health())
+        await self._dispatch.close(deadline_s=_STOP_S)
+
+    def _on_message(self, kind: str, fields: dict[str, Any], attachment: bytes) -> None:
+        getattr(self, f"_on_{kind}")(**fields)
+
+    def _on_ready(self, pid: int) -> None:
+        """A new vision process knows nothing; it is told everything, also after each restart."""
+        installed, settings = self._installed, self._settings
+        self._courier.use_model(installed.card.name, installed.labels)
+        camera = settings.camera
+        self._vision.send(
+            "configure",
+            {
+                "camera": {"kind": camera.kind, "source": camera.source, "fps": camera.fps, "loop": camera.loop},
+                "region": list(camera.region),
+                "crop": camera.crop,
+                "max_age_ms": camera.max_age_ms,
+                "watched": self._courier.watched(),
+            },
+        )
+        self._vision.send(
+            "load",
+            {
+                "path": str(installed.path),
+                "sha256": installed.sha256,
+                "labels": len(installed.labels),
+                "output": installed.card.output,
+                "threads": settings.model.threads or default_threads(),
+            },
+        )
+
+    def _on_camera(self, state: str, fault: str, reason: str) -> None:
+        self._courier.camera(state, fault, reason)
+
+    def _on_result(self, **fields: Any) -> None:
+        self._courier.result(**fields)
+
+    def _on_beat(self, frames: dict[str, int], memory_mb: float) -> None:
+        self._courier.frames(frames)
+        self._vision_memory_mb = memory_mb
+
+    def _on_loaded(self, path: str, sha256: str, load_ms: float, facts: dict[str, Any]) -> None:
+        wanted = facts.pop("input")
+        facts.pop("label_count"), facts.pop("output")
+        name, taken = self._installed.card.name, f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
+        log.info("model %s on %s: %s, %d threads", name, facts["runtime"], taken, facts["threads"])
+        self._dispatch.retain(
+            "model",
+            Model(
+                card=self._installed.card.name,
+                sha256=sha256,
+                width=wanted["width"],
+                height=wanted["height"],
+                dtype=wanted["dtype"],
+                chosen=f"config: model.name = {self._settings.model.name}",
+                **facts,
+            ),
+        )
+
+    def _on_load_failed(self, path: str, reason: str) -> None:
+        log.error("model %s: %s", self._installed.card.name, reason)
+        self._dispatch.live("model/error", ModelError(asked=self._installed.card.name, reason=reason))
+
+    def _on_model_failed(self, reason: str) -> None:
+        self._on_load_failed(str(self._installed.path), reason)
+
+    def _on_control(self, payload: bytes) -> None:
+        """pause and resume; what is not exactly one of the known commands changes nothing."""
+        action = to_action(payload)
+        if action in ("pause", "resume"):
+            self._vision.send("pause", {"paused": action == "pause"})
+            self._courier.pause(action == "pause")
+
+    def _tell_health(self) -> None:
+        self._dispatch.retain("health", self._health())
+        self._health_timer = asyncio.get_running_loop().call_later(_HEALTH_S, self._tell_health)
+
+    def _health(self) -> Health:
+        courier, dispatch = self._courier, self._dispatch
+        return Health(
+            uptime_s=round(time.monotonic() - self._started_s, 1),
+            frames=courier.frames(),
+            events=dispatch.counters(),
+            results_dropped=dispatch.results_dropped,
+            vision_restarts=self._vision.restarts,
+            broker_connects=dispatch.broker_connects,
+            fps=rate_hz(courier.inferred_ns),
+            latency_p50_ms=quantile(courier.latency_ms, 0.5),
+            latency_p95_ms=quantile(courier.latency_ms, 0.95),
+            memory_mb=memory_mb(),
+            vision_memory_mb=self._vision_memory_mb,
+            temperature_c=temperature_c(),
+            degraded=dispatch.degraded,
+        )
+
+
+def to_rules(settings: Settings, labels: tuple[str, ...]) -> Rules:
+    """The decision's thresholds; of the groups only those that this model can see something of."""
+    decision = settings.decision
+    groups = {name: members for name, members in decision.groups.items() if set(members) & set(labels)}
+    return Rules(
+        enter=decision.enter,
+        leave=decision.leave,
+        k=decision.k,
+        n=decision.n,
+        margin=decision.margin,
+        hold_s=decision.hold_s,
+        ignore=frozenset(decision.ignore),
+        groups=groups,
+    )
+
+
+def to_action(payload: bytes) -> str | None:
+    """The action of a `control` message, or None for anything that is not exactly {"action": one of the known}."""
+    if len(payload) > _LARGEST_CONTROL_BYTES:
+        return None
+    try:
+        command = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(command, dict) or set(command) != {"action"} or command["action"] not in _ACTIONS:
+        return None
+    return str(command["action"])
+
+
+def default_threads() -> int:
+    """All cores but at most 4: where MobileNets stop gaining."""
+    return min(4, len(os.sched_getaffinity(0)))
+
+
+class _Lock:
+    """One edged for one state folder. The kernel gives the lock back however the process ends."""
+
+    def __init__(self, state_folder: Path) -> None:
+        self._path = state_folder / "lock"
+
+    def __enter__(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a+")
+        except OSError as e:
+            raise WriteError(f"{self._path}: cannot be written ({e.strerror}); set state_folder to a folder that can") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise RunningError(
+                f"{self._path}: another edged (process {holder}) runs with this state_folder; stop it first"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

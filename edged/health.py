@@ -1,0 +1,45 @@
+"""What the daemon knows of itself: memory, heat, rates. Every path is a parameter, so that a test can hand it a folder."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def memory_mb(pid: int | str = "self", proc: Path = Path("/proc")) -> float:
+    """Resident memory of a process (VmRSS); 0 when it is gone."""
+    try:
+        status = (proc / str(pid) / "status").read_text()
+    except OSError:
+        return 0.0
+    for line in status.splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+def temperature_c(sys: Path = Path("/sys")) -> float | None:
+    """The hottest thermal zone; None where the board has none."""
+    found = []
+    for zone in sorted(sys.glob("class/thermal/thermal_zone*/temp")):
+        try:
+            found.append(int(zone.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found, default=None)
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The nearest-rank quantile, which is a value that was really measured."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
+
+
+def rate_hz(times_ns: Sequence[int], now_ns: int | None = None, window_s: float = 10.0) -> float:
+    """How often something happened in the last `window_s`, or since it began where that is less."""
+    now_ns = time.monotonic_ns() if now_ns is None else now_ns
+    recent = [t for t in times_ns if now_ns - t <= window_s * 1e9]
+    if len(recent) < 2:
+        return 0.0
+    return round((len(recent) - 1) / max(1e-9, (now_ns - recent[0]) / 1e9), 2)

@@ -1,0 +1,150 @@
+"""The courier's end of the vision process: start it, believe only its beats, kill it, start it again.
+
+libcamera, V4L2 and RTSP hang inside C where no thread can be stopped; a process that can be killed is the only sure cure.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edged.pipe import Pipe
+
+log = logging.getLogger("edged")
+
+BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the one that classifies
+START_LIMIT_S = 30.0  # importing OpenCV and the runtime from a slow card
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+_GOOD_RUN_S = 60.0
+
+OnMessage = Callable[[str, dict[str, Any], bytes], None]
+
+
+class Supervision:
+    """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks).
+
+    on_message gets everything but beats' timing; on_gone gets the reason as a sentence each time that the process ends
+    without having been asked to.
+    """
+
+    def __init__(self, on_message: OnMessage, on_gone: Callable[[str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_message, self._on_gone = on_message, on_gone
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe: Pipe | None = None
+        self._pidfd = -1
+        self._deadline: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._why_killed = ""
+        self._started_at = 0.0
+        self._delay_s = _FIRST_DELAY_S
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Fork the vision process; it says `ready` when it can be configured."""
+        self._again = None
+        ours, theirs = Pipe.pair()
+        command = [sys.executable, "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
+        self._child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        theirs.close()
+        self._pipe, self._why_killed, self._started_at = ours, "", self._loop.time()
+        self._pidfd = os.pidfd_open(self._child.pid)
+        assert self._child.stderr is not None
+        os.set_blocking(self._child.stderr.fileno(), False)
+        self._loop.add_reader(ours.fileno(), self._receive)
+        self._loop.add_reader(self._pidfd, self._ended)
+        self._loop.add_reader(self._child.stderr.fileno(), self._relay)
+        self._expect_beat(START_LIMIT_S)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    def send(self, kind: str, fields: Mapping[str, Any]) -> bool:
+        """False when the process is away or does not read; it is then told again after its restart."""
+        return self._pipe is not None and self._pipe.try_send(kind, fields)
+
+    def kill(self, why: str) -> None:
+        """SIGKILL; on_gone follows with this reason."""
+        if self._child is not None:
+            self._why_killed = why
+            self._child.kill()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Ask it to end, and kill it when it does not."""
+        if self._again is not None:
+            self._again.cancel()
+        child = self._child
+        if child is None:
+            return
+        self._forget()
+        try:
+            await asyncio.wait_for(asyncio.to_thread(child.wait), deadline_s)
+        except TimeoutError:
+            child.kill()
+            child.wait()
+
+    def _receive(self) -> bool:
+        """One message; False when none is there."""
+        assert self._pipe is not None
+        try:
+            message = self._pipe.receive(wait=False)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):  # torn down, or not our words: the process is not to be believed any more
+            self.kill("it sent something that is not a message")
+            message = None
+        if message is None:
+            self._loop.remove_reader(self._pipe.fileno())
+            return False
+        kind, fields, attachment = message
+        if kind in ("beat", "ready"):
+            self._expect_beat(BEAT_LIMIT_S)
+        self._on_message(kind, fields, attachment)
+        return True
+
+    def _expect_beat(self, within_s: float) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._loop.call_later(within_s, self.kill, f"no sign of life for {within_s:.0f} s")
+
+    def _relay(self) -> None:
+        """What native libraries print, into the log; the runtime's INFO chatter is left out."""
+        assert self._child is not None and self._child.stderr is not None
+        said = self._child.stderr.read(65536)
+        if not said:
+            self._loop.remove_reader(self._child.stderr.fileno())
+            return
+        for line in said.decode(errors="replace").splitlines():
+            level = logging.DEBUG if line.startswith(("INFO:", "W0000", "I0000")) else logging.WARNING
+            log.log(level, "vision: %s", line)
+
+    def _ended(self) -> None:
+        assert self._child is not None
+        while self._receive():  # its last words explain its end
+            pass
+        code = self._child.wait()
+        why = self._why_killed or (f"it died of {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}")
+        ran_s = self._loop.time() - self._started_at
+        self._forget()
+        self._delay_s = _FIRST_DELAY_S if ran_s > _GOOD_RUN_S else self._delay_s
+        self.restarts += 1
+        self._again = self._loop.call_later(self._delay_s, self.start)
+        self._on_gone(f"the vision process was lost: {why}; it is started again in {self._delay_s:g} s")
+        self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
+
+    def _forget(self) -> None:
+        assert self._child is not None and self._child.stderr is not None and self._pipe is not None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._relay()
+        for fd in (self._pipe.fileno(), self._pidfd, self._child.stderr.fileno()):
+            self._loop.remove_reader(fd)
+        self._pipe.close()  # which also tells it to end, if it still listens
+        os.close(self._pidfd)
+        self._child.stderr.close()
+        self._child, self._pipe = None, None
