@@ -1,0 +1,45 @@
+# Every target sets up what it needs; none needs root but the beds.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test check campaigns wheel schemas clean
+
+run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
+	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
+
+test: $(VENV)/dev ## the tests, with a real Mosquitto
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { echo "make test needs Mosquitto: sudo apt install mosquitto"; exit 1; }
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev ## what a change must pass before it is looked at
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+campaigns: $(VENV)/dev ## every campaign in full: hours
+	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
+
+wheel: $(VENV)/dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+schemas: $(VENV)/dev ## docs/schemas from the message classes
+	$(BIN)/python docs/write_schemas.py
+
+clean:
+	rm -rf $(VENV) dist build
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "edged needs Python 3.11 to 3.13 with venv: sudo apt install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: pyproject.toml | $(VENV)/bin/python
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
