@@ -1,0 +1,137 @@
+"""TOML → Settings, or every fault at once with its file, line and key.
+
+Passwords never come here: the settings hold the name of a file, and the broker's door reads it when it connects.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from edged.config_checks import contradictions
+from edged.config_faults import Fault, to_fault, to_key
+from edged.config_settings import Settings
+from edged.config_source import Keys, Source, load_source
+from edged.config_values import Values, complete, get, without
+from edged.errors import ConfigError
+
+__all__ = ["Reading", "Settings", "choose_state_folder", "load_settings", "read_settings", "to_settings"]
+
+SYSTEM_FILE = Path("/etc/edged/edged.toml")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a config came to. With faults, `settings` has the defaults in their places: good for finding more, not for running."""
+
+    source: Source
+    settings: Settings
+    faults: tuple[Fault, ...]
+
+    def to_error(self, more: Iterable[Fault] = ()) -> ConfigError | None:
+        """All faults and `more` of them by line as one error; None when there are none."""
+        faults = list(dict.fromkeys([*self.faults, *more]))
+        if not faults:
+            return None
+        faults.sort(key=lambda fault: self._line(fault.keys))
+        return ConfigError([f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}" for fault in faults])
+
+    def _line(self, keys: Keys) -> int:
+        """The line of the key, or of the nearest table above that stands in the file."""
+        return next((self.source.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.source.lines), 0)
+
+    def _place(self, keys: Keys) -> str:
+        line = self._line(keys)
+        return f"{self.source.file or 'defaults'}{f':{line}' if line else ''}"
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of a file; without one, of /etc/edged/edged.toml, or the defaults where that is absent.
+
+    Raises ConfigError with every fault of the file. Looks at no other file: config_surroundings.py does that.
+    """
+    reading = read_settings(path)
+    if error := reading.to_error():
+        raise error
+    return reading.settings
+
+
+def read_settings(path: Path | None) -> Reading:
+    """Like load_settings, but the faults of single keys are handed back. Raises ConfigError only for what is no TOML file."""
+    if path is None:
+        return to_settings(load_source(SYSTEM_FILE) if SYSTEM_FILE.exists() else Source())
+    return to_settings(load_source(path))
+
+
+def to_settings(source: Source) -> Reading:
+    """Validate whole: first each key, then what the keys that are sound say together."""
+    values = complete(source.values, Path(source.file).absolute().parent)
+    settings, errors = _validate(values)
+    # a profile repeats what stands outside of it; a fault there is told once, where it stands
+    faults = [fault for fault in (to_fault(error, Settings) for error in errors) if _stands(fault.keys, source)]
+    settings.origins.update(_origins(settings, source))
+    wrong = {fault.keys for fault in faults}
+    for contradiction in contradictions(settings):
+        if not any(keys[:n] in wrong for keys in contradiction.keys for n in range(1, len(keys) + 1)):
+            there = next((keys for keys in contradiction.keys if _stands(keys, source)), None)
+            if there:
+                faults.append(Fault(there, contradiction.what))
+    return Reading(source, settings, tuple(faults))
+
+
+def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """`wanted`, or the user's own XDG state folder where this process may not write there."""
+    nearest = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return wanted
+    home = environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / "edged"
+
+
+def to_name(keys: Keys) -> str:
+    """Keys as TOML writes them, on one line whatever is in them."""
+    return ".".join(key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key) for key in keys)
+
+
+def _validate(values: Values) -> tuple[Settings, list[ErrorDetails]]:
+    """The settings, with the default for every key that is wrong, and what is wrong."""
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    for one in errors:
+        values = without(values, to_key(one["loc"]))
+    return Settings.model_validate(values), errors
+
+
+def _stands(keys: Keys, source: Source) -> bool:
+    return get(source.values, keys) is not None
+
+
+def _origins(settings: Settings, source: Source) -> dict[str, str]:
+    """Where each value came from: the line of its key, for a profile that is silent the line outside of it."""
+    found: dict[str, str] = {}
+    for keys in _leaves(settings):
+        outside = keys[2:] if keys[0] == "profile" else keys
+        line = source.lines.get(keys) or source.lines.get(outside)
+        found[to_name(keys)] = f"{source.file}:{line}" if line else (source.file if _stands(keys, source) else "default")
+    return found
+
+
+def _leaves(section: BaseModel, above: Keys = ()) -> Iterable[Keys]:
+    for name, field in type(section).model_fields.items():
+        value: Any = getattr(section, name)
+        keys = (*above, field.alias or name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, keys)
+        elif isinstance(value, dict) and field.alias != "groups" and any(isinstance(one, BaseModel) for one in value.values()):
+            for profile, one in value.items():
+                yield from _leaves(one, (*keys, profile))
+        else:
+            yield keys

@@ -1,0 +1,213 @@
+"""The settings: every key with its type, range, default and what it is for. config/edged.toml and docs/config.md say the same.
+
+A key that is wrong is told to the operator by config_faults.py; the sentences for what a range can't say are here.
+"""
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+
+STATE_FOLDER = "/var/lib/edged"
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+TopicPrefix = Annotated[str, Field(pattern=r"^[^+#/$\s\x00][^+#\s\x00]*$")]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has arrays, Python freezes tuples
+
+
+class Section(BaseModel):
+    """A table of the config. Frozen; unknown keys are errors; 1 is a number and "1" is not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Camera(Section):
+    kind: Literal["picamera2", "v4l2", "stream", "pictures"] = Field("picamera2", description="which camera looks")
+    source: str = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
+    fps: float = Field(5.0, gt=0, le=240, description="pictures a second that are asked of the camera")
+    width_px: int = Field(0, ge=0, le=8192, description="picture size that is asked of the camera; 0 = what suits the model")
+    height_px: int = Field(0, ge=0, le=8192, description="see `width_px`; both or neither")
+    region: Annotated[tuple[float, float, float, float], Field(strict=False)] = Field(
+        (0.0, 0.0, 1.0, 1.0), description="x, y, width, height, each 0..1: the part of the picture that matters"
+    )
+    crop: Literal["full", "centre", "letterbox"] = Field(
+        "full", description="inside the region: all of it, the middle 87.5 %, or fitted with bars"
+    )
+    rotation: Literal[0, 90, 180, 270] = Field(0, description="degrees clockwise that the picture is turned")
+    max_age_ms: int = Field(500, ge=1, le=60_000, description="an older picture is never classified")
+    no_frame_s: float = Field(5.0, ge=0.5, le=5, description="a camera that is silent for longer is lost")
+    frozen_s: float = Field(30.0, ge=0, le=3600, description="the same picture for longer: the camera is frozen; 0 = never")
+    exposure_max_ms: float = Field(0.0, ge=0, le=10_000, description="longest exposure; 0 = as long as `fps` allows")
+    loop: bool = Field(True, description="pictures only: begin again after the last")
+
+    @field_validator("region")
+    @classmethod
+    def _inside(cls, region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        x, y, width, height = region
+        if min(x, y) < 0 or min(width, height) <= 0 or x + width > 1 + 1e-9 or y + height > 1 + 1e-9:
+            raise ValueError("must be x, y, width, height inside the picture: 0..1, with x + width and y + height at most 1")
+        return region
+
+
+class Model(Section):
+    name: str = Field("auto", min_length=1, description="`auto`, an installed or bundled model, or a path to a .tflite")
+    labels: str = Field("", description="labels file, one a line; needed for a bare .tflite, and wins over a card's")
+    threads: int = Field(0, ge=0, le=64, description="0 = what fit measured best")
+    family: str = Field("home", min_length=1, description="what `auto` chooses among: `home` (bundled), `imagenet`, or your own")
+
+
+class Budget(Section):
+    latency_ms: float | None = Field(None, gt=0, le=60_000, description="warm p95, frame in memory to scores")
+    memory_mb: float | None = Field(None, gt=0, description="peak of the vision process")
+    size_mb: float | None = Field(None, gt=0, description="size of the model file")
+    fps: float | None = Field(None, gt=0, le=240, description="results a second that must be possible")
+    min_top1: Ratio | None = Field(None, description="announced accuracy below which a model is not chosen")
+
+
+class Decision(Section):
+    enter: Ratio = Field(0.6, description="score from which a label can become current")
+    leave: Ratio = Field(0.4, description="score below which the current label is given up")
+    k: int = Field(2, ge=1, le=100, description="of the last `n` classifications, so many must agree")
+    n: int = Field(3, ge=1, le=100, description="see `k`")
+    margin: Ratio = Field(0.1, description="by so much a label must lead before the next one")
+    hold_s: float = Field(1.0, ge=0, le=3600, description="a label stays at least so long")
+    ignore: Names = Field(("background",), description="labels that never become current; then it is `none`")
+    groups: dict[str, Names] = Field(
+        {"animal": ("cat", "dog", "bird"), "vehicle": ("car", "two_wheeler", "truck_bus")},
+        description="labels whose scores add up to one name; the default holds where the model knows these labels",
+    )
+
+    @field_validator("groups")
+    @classmethod
+    def _not_empty(cls, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, labels in groups.items():
+            if not name or not labels:
+                raise ValueError(f'group "{name}" needs a name and at least one label')
+        return groups
+
+
+def _to_protocol(version: Any) -> Any:
+    return 4 if version == "3.1.1" else version
+
+
+def _to_host(host: str) -> str:
+    if "://" in host:
+        raise ValueError(f'must be a name or an address without "{host.split("://")[0]}://"')
+    if re.fullmatch(r"[^:]+:\d+", host):
+        raise ValueError("must be a name or an address; the port goes into mqtt.port")
+    if re.search(r"[\s\x00-\x1f/]", host):
+        raise ValueError("must be a name or an address, without spaces and slashes")
+    return host
+
+
+class Mqtt(Section):
+    host: str = Field("localhost", min_length=1, max_length=255, description="name or address of the broker")
+    port: int = Field(1883, ge=1, le=65535, description="1883, or 8883 for most brokers with TLS")
+    version: Annotated[Literal[5, 4], BeforeValidator(_to_protocol)] = Field(5, description='5, or 4 (or "3.1.1") for MQTT 3.1.1')
+    prefix: TopicPrefix = Field("edged", max_length=64, description="topics begin with `<prefix>/<device>`")
+    client_id: str = Field("", max_length=64, description="empty = `edged-<device>`; two clients with one id throw each other out")
+    user: str = Field("", description="empty = anonymous")
+    password_file: str = Field("", description="the password is read from this file when connecting, and stands nowhere else")
+    allow_plain_password: bool = Field(False, description="send a password unencrypted to a broker outside your own network")
+    tls: bool = Field(False, description="TLS with the system's certificates; `tls_ca` switches it on too")
+    tls_ca: str = Field("", description="file with the certificate that the broker's is signed with")
+    tls_cert: str = Field("", description="our certificate, for brokers that want one; with `tls_key`")
+    tls_key: str = Field("", description="its key")
+    keepalive_s: int = Field(15, ge=5, le=600, description="a silent connection is dead after 1.5 × this")
+    max_packet_bytes: int = Field(0, ge=0, le=268_435_455, description="messages above this are not sent; 0 = what the broker says")
+    result_fps: float = Field(1.0, ge=0, le=240, description="live results a second at most; 0 = off")
+
+    _host = field_validator("host")(_to_host)
+
+
+class Outbox(Section):
+    durability: Literal["memory", "balanced", "strict"] = Field(
+        "balanced", description="memory: lost with the power; balanced: at most 1 s of events is; strict: none"
+    )
+    ttl_s: float = Field(2_592_000.0, gt=0, description="events older than this are dropped; 30 days")
+    max_rows: int = Field(100_000, ge=100, description="more waiting events than this: the oldest are dropped")
+    max_mb: float = Field(64.0, ge=1, description="more waiting megabytes than this: the oldest are dropped")
+    min_free_mb: float = Field(64.0, ge=0, description="with less free disk than this the outbox lives in memory")
+    keep_rows: int = Field(10_000, ge=0, description="acknowledged events that are kept for `edged replay`")
+    backlog_per_s: float = Field(50.0, gt=0, description="late events a second at most, so that live ones never wait")
+
+
+class Gate(Section):
+    enabled: bool = Field(False, description="do not classify an unchanged scene again")
+    threshold: Ratio = Field(0.02, description="mean difference of brightness that counts as a change")
+    max_interval_s: float = Field(10.0, gt=0, le=3600, description="classify at least so often")
+
+
+class Snapshot(Section):
+    on_control: bool = Field(False, description="answer `snapshot` on the topic `control` with a JPEG")
+    on_event: bool = Field(False, description="send a JPEG with each event")
+    max_px: int = Field(640, ge=16, le=4096, description="longest side of the JPEG")
+    quality: int = Field(80, ge=1, le=100, description="JPEG quality")
+    max_kb: int = Field(256, ge=4, le=16_384, description="a JPEG that comes out larger is made smaller")
+
+
+class HomeAssistant(Section):
+    enabled: bool = Field(False, description="announce the entities through MQTT discovery")
+    discovery_prefix: TopicPrefix = Field("homeassistant", description="where Home Assistant listens")
+    name: str = Field("", max_length=64, description="name of the device there; empty = `device`")
+
+
+class Web(Section):
+    enabled: bool = Field(False, description="a status page")
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address that it listens on")
+    port: int = Field(8080, ge=1, le=65535, description="port that it listens on")
+
+
+class ProfileCamera(Section):
+    fps: float = Field(5.0, gt=0, le=240)
+
+
+TimeOfDay = Annotated[str, Field(pattern=r"^(?:|[01]\d:[0-5]\d|2[0-3]:[0-5]\d)$")]
+
+
+class Profile(Section):
+    """Whole sections: what the profile says, and for the rest what the file says outside of it."""
+
+    model: Model = Model()
+    decision: Decision = Decision()
+    camera: ProfileCamera = ProfileCamera()
+    from_: TimeOfDay = Field("", alias="from", description='local time, "22:00"; with `until`: active then by itself')
+    until: TimeOfDay = Field("", description='local time, "06:30"')
+
+
+def to_device(host_name: str) -> str:
+    """`Front Door.lan` → `front-door-lan`: what may stand in a topic."""
+    return re.sub(r"[^a-z0-9_-]", "-", host_name.lower())[:64] or "edged"
+
+
+class Settings(Section):
+    device: str = Field(
+        default_factory=lambda: to_device(socket.gethostname()),
+        pattern=r"^[a-z0-9_-]+$",
+        max_length=64,
+        description="name in the topics; lower-case letters, digits, - and _; the host name when not set",
+    )
+    state_folder: Annotated[Path, Field(strict=False)] = Field(
+        Path(STATE_FOLDER), description="outbox, installed models, last good, measurements, control socket"
+    )
+    camera: Camera = Camera()
+    model: Model = Model()
+    budget: Budget = Budget()
+    decision: Decision = Decision()
+    mqtt: Mqtt = Mqtt()
+    outbox: Outbox = Outbox()
+    gate: Gate = Gate()
+    snapshot: Snapshot = Snapshot()
+    homeassistant: HomeAssistant = HomeAssistant()
+    web: Web = Web()
+    profile: dict[str, Profile] = Field({}, description="profiles by name")
+
+    # a private attribute, so that `origins = …` in a file is as unknown as any other key
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Dotted key → "FILE:LINE" where it was set, or "default"."""
+        return self._origins
