@@ -1,0 +1,133 @@
+"""The daemon as a user runs it, a real Mosquitto, and a subscriber that remembers: shared by the end-to-end tests."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import tomlkit
+
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], deadline_s: float, what: str) -> Any:
+    """The condition's first true value. The pause only spares the processor; no test depends on its length."""
+    ends = time.monotonic() + deadline_s
+    while time.monotonic() < ends:
+        if value := condition():
+            return value
+        threading.Event().wait(0.02)
+    raise AssertionError(f"not within {deadline_s:g} s: {what}")
+
+
+class Broker:
+    """A Mosquitto of the test's own, on a loopback port, that can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path, *lines: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        user = ["user root"] if os.geteuid() == 0 else []
+        self._config.write_text("\n".join([f"listener {self.port} 127.0.0.1", "allow_anonymous true", *user, *lines, ""]))
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        wait_for(self._answers, 10, "Mosquitto answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
+            return True
+        return False
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait()
+
+
+class Heard:
+    """Every message of a broker, in order of arrival: (topic, payload, retained)."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client.on_message = lambda _c, _u, m: self.messages.append((m.topic, m.payload, m.retain))
+        self._client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert subscribed.wait(10)
+
+    def of(self, topic: str) -> list[Any]:
+        """Payloads of edged/<device>/topic; JSON where it is JSON."""
+        found = [payload for name, payload, _ in list(self.messages) if name.split("/", 2)[-1] == topic]
+        return [json.loads(p) if p[:1] == b"{" else p.decode() for p in found]
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(5)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Edged:
+    """`edged run` with a config of the test's."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+        self.config = folder / "edged.toml"
+        self.config.write_text(tomlkit.dumps(config))
+        self.said = folder / "edged.log"
+        command = [sys.executable, "-m", "edged", "run", "-c", str(self.config)]
+        with self.said.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ | (environment or {}))
+
+    def vision_pid(self) -> int | None:
+        return next(iter(children(self.process.pid)), None)
+
+    def end(self, deadline_s: float = 5) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(deadline_s)
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """A zombie is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def edged_with(folder: Path, config: dict[str, Any], **more: Any) -> Iterator[Edged]:
+    running = Edged(folder, config, **more)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
