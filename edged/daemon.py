@@ -1,12 +1,15 @@
 """The composition root: settings → parts → run. The only file that knows every part."""
 
 import asyncio
-import fcntl
+import contextlib
 import json
 import logging
 import os
 import signal
+import socket
+import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from edged.courier import Courier
 from edged.decision import Rules
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Health, Model, ModelError
-from edged.errors import RunningError, WriteError
+from edged.errors import RunningError
 from edged.health import memory_mb, quantile, rate_hz, temperature_c
 from edged.models.store import Installed, Store
 from edged.supervision import Supervision
@@ -31,7 +34,7 @@ _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process get
 
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
-    with _Lock(settings.state_folder):
+    with _only_one(settings.state_folder):
         installed = Store(settings.state_folder).find(settings.model.name, settings.model.labels, settings.model.family)
         return asyncio.run(_run(settings, installed))
 
@@ -219,30 +222,24 @@ def default_threads() -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-class _Lock:
-    """One edged for one state folder. The kernel gives the lock back however the process ends."""
-
-    def __init__(self, state_folder: Path) -> None:
-        self._path = state_folder / "lock"
-
-    def __enter__(self) -> None:
+@contextlib.contextmanager
+def _only_one(state_folder: Path) -> Iterator[None]:
+    """One edged for one state folder. A name in the kernel, not a file: it needs no disk and ends with the process (unix(7))."""
+    name = f"\0edged:{state_folder.resolve()}"
+    with socket.socket(socket.AF_UNIX) as held:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a+")
-        except OSError as e:
-            raise WriteError(f"{self._path}: cannot be written ({e.strerror}); set state_folder to a folder that can") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise RunningError(
-                f"{self._path}: another edged (process {holder}) runs with this state_folder; stop it first"
-            ) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+            held.bind(name)
+        except OSError:
+            raise RunningError(f"{state_folder}: another edged{_holder(name)} has this state_folder; stop it first") from None
+        held.listen()
+        yield
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+
+def _holder(name: str) -> str:
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(name)
+        except OSError:
+            return ""
+        pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return f" (process {pid})"

@@ -12,7 +12,7 @@ import click
     "-c", "--config", type=click.Path(path_type=Path), help="The config file, else /etc/edged/edged.toml, else the defaults."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log what the libraries say.")
-def command(config: Path | None, verbose: bool) -> None:
+def command(config: Path | None, verbose: bool) -> int:
     """Look, decide and tell until SIGTERM."""
     from edged.config import load_settings
     from edged.daemon import run
@@ -20,4 +20,4 @@ def command(config: Path | None, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )
-    sys.exit(run(load_settings(config)))
+    return run(load_settings(config))
