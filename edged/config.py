@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Reading:
         if not faults:
             return None
         faults.sort(key=lambda fault: self._line(fault.keys))
-        return ConfigError([f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}" for fault in faults])
+        return ConfigError([to_line(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults])
 
     def _line(self, keys: Keys) -> int:
         """The line of the key, or of the nearest table above that stands in the file."""
@@ -64,9 +64,14 @@ def load_settings(path: Path | None) -> Settings:
 
 def read_settings(path: Path | None) -> Reading:
     """Like load_settings, but the faults of single keys are handed back. Raises ConfigError only for what is no TOML file."""
-    if path is None:
-        return to_settings(load_source(SYSTEM_FILE) if SYSTEM_FILE.exists() else Source())
-    return to_settings(load_source(path))
+    # lexists: a link that leads nowhere is a fault and not a reason for the defaults
+    reading = to_settings(load_source(path or SYSTEM_FILE) if path or os.path.lexists(SYSTEM_FILE) else Source())
+    wanted = reading.settings.state_folder
+    if reading.settings.origins["state_folder"] == "default" and (own := choose_state_folder(wanted)) != wanted:
+        settings = reading.settings.model_copy(update={"state_folder": own})
+        settings.origins["state_folder"] = f"default for who may not write to {wanted}"
+        reading = replace(reading, settings=settings)
+    return reading
 
 
 def to_settings(source: Source) -> Reading:
@@ -97,6 +102,11 @@ def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -
 def to_name(keys: Keys) -> str:
     """Keys as TOML writes them, on one line whatever is in them."""
     return ".".join(key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key) for key in keys)
+
+
+def to_line(text: str) -> str:
+    """One line that no terminal takes for a command, whatever stood in the file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _validate(values: Values) -> tuple[Settings, list[ErrorDetails]]:

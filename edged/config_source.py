@@ -53,7 +53,6 @@ def find_lines(text: str) -> dict[Keys, int]:
         paths = list(_paths(brought))
         if statement.lstrip(" \t").startswith("["):
             table = max(paths, key=len)
-            paths = [table]
         else:
             paths = [table + path for path in paths]
         for path in paths:
