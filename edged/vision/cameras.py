@@ -1,0 +1,34 @@
+"""Which kind of camera is which class. Imported late: a library is loaded when a camera that needs it is opened."""
+
+import importlib
+import os
+from typing import Any
+
+from edged.vision.camera import Camera, CameraFault
+
+_KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
+    "pictures": ("edged.vision.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
+    "v4l2": ("edged.vision.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
+    "stream": ("edged.vision.stream", "StreamCamera", frozenset({"fps", "rotation"})),
+    "picamera2": (
+        "edged.vision.picamera2_camera",
+        "Picamera2Camera",
+        frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region"}),
+    ),
+}
+STAND_IN = "EDGED_TEST_CAMERA"  # "module:Class", which the tests set to have their own camera in place of the configured one
+
+
+def open_camera(kind: str, source: str, **values: Any) -> Camera:
+    """Open the device; each kind takes those of the values that mean something to it. Raises CameraFault."""
+    if stand_in := os.environ.get(STAND_IN):
+        module, _, name = stand_in.partition(":")
+        stand_in_camera: Camera = getattr(importlib.import_module(module), name)(source, **values)
+        return stand_in_camera
+    module, name, known = _KINDS[kind]
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except ImportError as e:
+        raise CameraFault("library_missing", f"camera.kind = {kind} needs {e.name}, which is not installed: {e}") from None
+    camera: Camera = made(source, **{key: value for key, value in values.items() if key in known})
+    return camera

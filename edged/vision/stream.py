@@ -1,0 +1,103 @@
+"""Network cameras (RTSP, HTTP) through OpenCV's FFmpeg backend."""
+
+import re
+import socket
+import time
+from urllib.parse import urlsplit
+
+import cv2
+
+from edged.vision.camera import CameraFault
+from edged.vision.frame import Frame
+from edged.vision.rotation import rotated
+
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
+_CONNECT_S = 3.0
+_TIMEOUT_MS = 4000  # below the 5 s after which a silent camera is a hanging one
+_CREEP = 1e-3  # by how much of the time that passes a shorter way is forgotten; clocks differ by far less
+_JUMP_NS = 5_000_000_000
+
+
+class StreamCamera:
+    """Reads at the stream's own pace, so that nothing queues up, and hands out the frames that are due at `fps`."""
+
+    def __init__(self, source: str, *, fps: float, rotation: int = 0) -> None:
+        """Raises CameraFault: absent when nobody answers there, format when what answers is no film that FFmpeg can play."""
+        self._name, self._rotation = without_password(source), rotation
+        self._period_ns, self._due_ns = round(1e9 / fps), 0
+        self._clock = SenderClock() if source.startswith("rtsp") else None
+        check_answers(source)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
+        self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise CameraFault("format", f"{self._name}: answers, but not with a film; check the path, the user and the password")
+
+    def read(self) -> Frame:
+        """The first frame that is due, BGR. Raises CameraFault: read_error when the stream ends or falls silent."""
+        while True:
+            if not self._capture.grab():
+                raise CameraFault("read_error", f"{self._name}: the stream ended or fell silent; it is opened again")
+            captured_ns = self._sent_ns()
+            if captured_ns >= self._due_ns:
+                break
+        self._due_ns = max(self._due_ns, captured_ns - self._period_ns) + self._period_ns * 3 // 4
+        good, pixels = self._capture.retrieve()
+        if not good or pixels is None:
+            raise CameraFault("read_error", f"{self._name}: sent a frame that cannot be decoded")
+        height, width = pixels.shape[:2]
+        return rotated(Frame(pixels, "bgr", width, height, captured_ns), self._rotation)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _sent_ns(self) -> int:
+        now_ns = time.monotonic_ns()
+        if self._clock is None:  # a film without times of its own, as MJPEG over HTTP is
+            return now_ns
+        return self._clock.to_monotonic_ns(round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), now_ns)
+
+
+class SenderClock:
+    """The sender's time stamps on our clock: the frame with the quickest way here is taken for one that needed no time at all.
+
+    So a frame that waited in a queue, on the way or here, is known to be old, and is dropped as stale. Pure.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._seen_ns = 0
+
+    def to_monotonic_ns(self, sent_ns: int, now_ns: int) -> int:
+        """When the frame with the time stamp `sent_ns` that is here at `now_ns` was sent; never after `now_ns`."""
+        offset_ns = now_ns - sent_ns
+        if self._offset_ns is None or abs(offset_ns - self._offset_ns) > _JUMP_NS:  # the first, or the sender began anew
+            self._offset_ns = offset_ns
+        else:
+            crept_ns = self._offset_ns + round((now_ns - self._seen_ns) * _CREEP)
+            self._offset_ns = min(crept_ns, offset_ns)
+        self._seen_ns = now_ns
+        return sent_ns + self._offset_ns
+
+
+def check_answers(source: str) -> None:
+    """Raises CameraFault("absent") when nobody listens there; FFmpeg's own words do not reach us."""
+    try:
+        address = urlsplit(source)
+        host, port = address.hostname, address.port or _PORTS.get(address.scheme)
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise CameraFault(
+            "format", f"{without_password(source)}: is not an address; it looks like rtsp://HOST/PATH or http://HOST/PATH"
+        )
+    if port is None:  # udp and the like: nobody answers, they just send
+        return
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_S).close()
+    except OSError as e:
+        raise CameraFault("absent", f"{without_password(source)}: {host} port {port} does not answer ({e.strerror or e})") from None
+
+
+def without_password(source: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", source)
