@@ -1,0 +1,166 @@
+"""Which models are here: the bundled ones, and those in the state folder's `models/` (NAME.tflite, NAME.toml, NAME.txt)."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.errors import ModelError
+from edged.models.card import NAME, Card, load_cards
+from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
+from edged.models.graph import LARGEST_BYTES, Interface, load_graph, to_interface
+from edged.models.labels import fit_labels, load_labels
+from edged.shipped import shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model that can be used: its card, its file, one label for each score, and the hash of the file as it is now."""
+
+    card: Card
+    path: Path
+    labels: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A card whose file is here; the file was not yet looked into."""
+
+    card: Card
+    path: Path
+    bundled: bool
+
+
+class Store:
+    """The models of one state folder. Any thread; nothing is kept in memory but the shipped cards."""
+
+    def __init__(self, state_folder: Path, catalogue: Catalogue | None = None) -> None:
+        self.folder = state_folder / "models"
+        self.shipped = catalogue or load_catalogue()
+
+    def find(self, name_or_path: str, labels_file: str = "", family: str = "home") -> Installed:
+        """A model by name or path, or the smallest of `family` for "auto". Reads and hashes the file. Raises ModelError."""
+        if name_or_path == "auto":
+            return self.open(self.smallest(family), labels_file)
+        if "/" in name_or_path or name_or_path.endswith(".tflite"):
+            return self._find_file(Path(name_or_path).expanduser(), labels_file)
+        return self.open(self.held_by_name(name_or_path), labels_file)
+
+    def held(self) -> list[Held]:
+        """Every model whose file is here, by name. Raises ModelError for a broken card in the state folder."""
+        bundled = [(card, shipped("models", card.file)) for card in self.shipped.cards if card.file]
+        found = {card.name: Held(card, path, True) for card, path in bundled if path.is_file()}
+        for card_file in sorted(self.folder.glob("*.toml")):
+            (card,) = load_cards(card_file)[:1]
+            path = card_file.with_suffix(".tflite")
+            if path.is_file():
+                found[card.name] = Held(card, path, False)
+        return [found[name] for name in sorted(found)]
+
+    def held_by_name(self, name: str) -> Held:
+        """Raises ModelError that says how to get it."""
+        held = {one.card.name: one for one in self.held()}
+        if name in held:
+            return held[name]
+        if self.shipped.by_name(name):
+            raise ModelError(
+                f"model {name} is known but not installed: fetch it with 'edged models pull {name}', or copy its file here "
+                f"and run 'edged models add FILE'"
+            )
+        everything = to_catalogue({c.name: c for c in (*self.shipped.cards, *(h.card for h in held.values()))}.values())
+        raise ModelError(f"there is no model \"{name}\"{everything.near(name)}: 'edged models list' shows all")
+
+    def smallest(self, family: str) -> Held:
+        """The cheapest installed model of a family whose accuracy is known: what runs before anything was measured."""
+        known = [one for one in self.held() if one.card.family == family and one.card.top1 is not None]
+        if not known:
+            families = sorted({one.card.family for one in self.held() if one.card.top1 is not None})
+            raise ModelError(
+                f'no model of the family "{family}" with known accuracy is installed (here: {", ".join(families) or "none"}): '
+                "set model.family or model.name, or run 'edged models add' or 'edged models pull'"
+            )
+        return min(known, key=lambda one: (one.card.million_macs or 0, one.card.bytes or 0))
+
+    def open(self, held: Held, labels_file: str = "") -> Installed:
+        """Read and hash the file of a held model, and its labels. Raises ModelError when it is not what its card says."""
+        card, path = held.card, held.path
+        sha256 = hashlib.sha256(read_model(path)).hexdigest()
+        if card.sha256 and sha256 != card.sha256:
+            cure = "reinstall edged" if held.bundled else f"'edged models remove {card.name}' and add it again"
+            was = f"SHA-256 {sha256[:12]}…, not {card.sha256[:12]}…"
+            raise ModelError(f"{path}: the file is not the one that was installed ({was}): {cure}")
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256)
+
+    def _find_file(self, path: Path, labels_file: str) -> Installed:
+        """A bare file: its card is the catalogue's if its hash is known, else what the graph itself tells."""
+        model = read_model(path)
+        sha256 = hashlib.sha256(model).hexdigest()
+        card = self.by_sha256(sha256)
+        if card is None:
+            card = to_bare_card(path, model, to_interface_of(model, path))
+            if not labels_file:
+                raise ModelError(f"{path}: this file has no card, so it needs its labels: {_labels_cure(card)}")
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256)
+
+    def by_sha256(self, sha256: str) -> Card | None:
+        """The card of exactly this file, shipped or installed."""
+        installed = next((one.card for one in self.held() if one.card.sha256 == sha256), None)
+        return installed or self.shipped.by_sha256(sha256)
+
+    def labels_of(self, card: Card, labels_file: str, path: Path) -> tuple[str, ...]:
+        """The given labels, which win, or the card's; exactly as many as the model has scores. Raises ModelError."""
+        if labels_file:
+            return fit_labels(load_labels(Path(labels_file).expanduser()), card.label_count, card.background_offset, labels_file)
+        if not card.labels:
+            raise ModelError(f"{path}: model {card.name} has no labels: {_labels_cure(card)}")
+        beside = self.folder / card.labels
+        where = beside if "/" not in card.labels and beside.is_file() else shipped("models", card.labels)
+        return fit_labels(load_labels(where, card.labels_sha256), card.label_count, card.background_offset, str(where))
+
+
+def read_model(path: Path) -> bytes:
+    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path}: a folder, not a .tflite file")
+        with path.open("rb") as file:
+            model = file.read(LARGEST_BYTES + 1)
+    except OSError as e:
+        raise ModelError(f"{path}: the model cannot be read: {e.strerror}") from None
+    if len(model) > LARGEST_BYTES:
+        raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is")
+    return model
+
+
+def to_interface_of(model: bytes, path: Path) -> Interface:
+    """What the graph in these bytes takes and gives. Raises ModelError that begins with the path."""
+    try:
+        return to_interface(load_graph(model))
+    except ModelError as e:
+        raise ModelError(f"{path}: {e}") from None
+
+
+def to_bare_card(path: Path, model: bytes, interface: Interface, name: str = "") -> Card:
+    """A card with what the graph tells, and no accuracy. Raises ModelError for a name that can't be one."""
+    graph = load_graph(model)
+    name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "model"
+    if not re.fullmatch(NAME, name) or name == "auto":
+        raise ModelError(f'"{name}" is no name for a model: letters, digits, "_", "-" and "." are allowed, and "auto" is taken')
+    return Card(
+        name=name,
+        family="",
+        sha256=hashlib.sha256(model).hexdigest(),
+        bytes=len(model),
+        px=max(interface.height, interface.width),
+        dtype=interface.input_dtype,
+        million_macs=round(graph.macs().total / 1e6, 2) or None,
+        million_params=round(graph.params() / 1e6, 3) or None,
+        label_count=interface.classes,
+        output=interface.output,
+        verified=False,
+    )
+
+
+def _labels_cure(card: Card) -> str:
+    return f"set model.labels (or --labels) to a file with {card.label_count} lines"
