@@ -56,10 +56,10 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        code = cli.main(prog_name="edged", standalone_mode=False)
+        code = _code()
         if sys.stdout is not None:
             sys.stdout.flush()
-        return code if isinstance(code, int) else OK
+        return code
     except EdgedError as error:
         _say(str(error))
         return error.exit_code
@@ -80,6 +80,14 @@ def _run() -> int:
             raise  # not about what we print: a bug, with its traceback
         _say(f"the output cannot be written: {error.strerror}")
         return IO_FAILED
+
+
+def _code() -> int:
+    try:
+        code = cli.main(prog_name="edged", standalone_mode=False)
+    except SystemExit as end:
+        code = end.code
+    return code if isinstance(code, int) else OK
 
 
 def _usage(error: click.UsageError) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edged.config_settings import Decision, Profile, Settings
 from edged.config_source import Keys
 
-STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "tcp", "udp")
+STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 
 
 @dataclass(frozen=True)

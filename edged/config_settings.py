@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 STATE_FOLDER = "/var/lib/edged"
 
+Region = tuple[float, float, float, float]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 TopicPrefix = Annotated[str, Field(pattern=r"^[^+#/$\s\x00][^+#\s\x00]*$")]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has arrays, Python freezes tuples
@@ -23,13 +24,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
+def _inside(region: Region) -> Region:
+    x, y, width, height = region
+    if min(x, y) < 0 or min(width, height) <= 0 or x + width > 1 + 1e-9 or y + height > 1 + 1e-9:
+        raise ValueError("must be x, y, width, height inside the picture: 0..1, with x + width and y + height at most 1")
+    return region
+
+
 class Camera(Section):
     kind: Literal["picamera2", "v4l2", "stream", "pictures"] = Field("picamera2", description="which camera looks")
     source: str = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
     fps: float = Field(5.0, gt=0, le=240, description="pictures a second that are asked of the camera")
     width_px: int = Field(0, ge=0, le=8192, description="picture size that is asked of the camera; 0 = what suits the model")
     height_px: int = Field(0, ge=0, le=8192, description="see `width_px`; both or neither")
-    region: Annotated[tuple[float, float, float, float], Field(strict=False)] = Field(
+    region: Annotated[Region, Field(strict=False)] = Field(
         (0.0, 0.0, 1.0, 1.0), description="x, y, width, height, each 0..1: the part of the picture that matters"
     )
     crop: Literal["full", "centre", "letterbox"] = Field(
@@ -42,13 +50,7 @@ class Camera(Section):
     exposure_max_ms: float = Field(0.0, ge=0, le=10_000, description="longest exposure; 0 = as long as `fps` allows")
     loop: bool = Field(True, description="pictures only: begin again after the last")
 
-    @field_validator("region")
-    @classmethod
-    def _inside(cls, region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        x, y, width, height = region
-        if min(x, y) < 0 or min(width, height) <= 0 or x + width > 1 + 1e-9 or y + height > 1 + 1e-9:
-            raise ValueError("must be x, y, width, height inside the picture: 0..1, with x + width and y + height at most 1")
-        return region
+    _region = field_validator("region")(_inside)
 
 
 class Model(Section):

@@ -1,0 +1,107 @@
+"""A process that may crash, hang or eat memory in our place: started for one errand, asked, and thrown away.
+
+Native decoders and runtimes can't be trusted with files of unknown origin; whatever such a file does to them ends here
+as a `Lost` with its reason. The module that is started calls `begin` first.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from edged.pipe import Pipe
+
+START_LIMIT_S = 60.0  # importing OpenCV and the runtime from a slow card
+_PR_SET_PDEATHSIG = 1
+
+
+class Lost(Exception):
+    """The process is no more; `str()` says what happened to it."""
+
+
+class ThrowAway:
+    """The asking end. Start it from the main thread: the child's death signal follows the thread that forks."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises Lost."""
+        ours, theirs = Pipe.pair()
+        self._pipe = ours
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        # one thread for BLAS: its buffers for each core count as memory, and nothing here multiplies matrices with it
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment}
+        command = [sys.executable, "-m", module, str(os.getpid()), str(theirs.fileno())]
+        self._child = subprocess.Popen(
+            command,
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            env=environment,
+        )
+        theirs.close()
+        self._answer(START_LIMIT_S)
+
+    def ask(self, kind: str, fields: Mapping[str, Any], within_s: float) -> tuple[str, dict[str, Any]]:
+        """The answer's kind and fields. Raises Lost when the process dies over it or is silent for too long; it is dead then."""
+        with contextlib.suppress(OSError):  # it is gone, and the next line finds out how
+            self._pipe.send(kind, fields)
+        return self._answer(within_s)
+
+    def close(self) -> None:
+        """End the process, whatever it does. May be called twice."""
+        self._child.kill()
+        self._child.wait()
+        self._pipe.close()
+        self._said.close()
+
+    def _answer(self, within_s: float) -> tuple[str, dict[str, Any]]:
+        poll = select.poll()
+        poll.register(self._pipe.fileno(), select.POLLIN)
+        if not poll.poll(within_s * 1000):
+            self.close()
+            raise Lost(f"gave no answer within {within_s:g} s")
+        try:
+            message = self._pipe.receive()
+        except (OSError, json.JSONDecodeError):
+            message = None
+        if message is None:
+            raise Lost(self._obituary())
+        kind, fields, _ = message
+        return kind, fields
+
+    def _obituary(self) -> str:
+        try:
+            code = self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace")
+        self.close()
+        if code < 0:
+            return f"crashed ({signal.Signals(-code).name})"
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+        return f"ended with exit code {code}{f': {last}' if last else ''}"
+
+
+def begin(memory_mb: int) -> Pipe:
+    """Called first by the module that was started: its limits, its death with its parent, and its end of the pipe.
+
+    `memory_mb` bounds what the process may write to (RLIMIT_DATA), Python and the libraries included.
+    """
+    parent, fd = int(sys.argv[1]), int(sys.argv[2])
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # what it prints, and nothing else
+    return Pipe.from_fd(fd)

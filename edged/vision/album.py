@@ -1,0 +1,130 @@
+"""`python -m edged.vision.album`: the throw-away process that classifies picture files for `edged classify`.
+
+Files and models of unknown origin are decoded and run here, with limits; the asking end is edged/album.py.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edged.errors import ModelError
+from edged.throwaway import begin
+from edged.vision.classifier import Classifier
+from edged.vision.frame import Frame
+from edged.vision.preprocess import to_tensor
+from edged.vision.process import read_model
+
+MEMORY_MB = 768
+LARGEST_FILE_MB = 128
+_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP"}
+
+
+class PictureError(Exception):
+    """A file that is no picture, and why."""
+
+
+class Album:
+    """Answers one request at a time."""
+
+    def __init__(self) -> None:
+        self._classifier: Classifier | None = None
+
+    def load(self, path: str, sha256: str, labels: int, output: str | None, threads: int) -> tuple[str, dict[str, Any]]:
+        """Take the model, and try it once, so that a model that can't run is told before the first picture."""
+        try:
+            model = read_model(Path(path))
+            if sha256 and hashlib.sha256(model).hexdigest() != sha256:
+                raise ModelError("the file changed while it was being read")
+            classifier = Classifier(model, threads=threads, output=output)  # type: ignore[arg-type]
+            if classifier.facts.label_count != labels:
+                raise ModelError(f"the model has {classifier.facts.label_count} scores, but there are {labels} labels")
+            wanted = classifier.facts.input
+            classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
+        except ModelError as error:
+            return "refused", {"reason": str(error)}
+        except MemoryError:
+            return "refused", {"reason": f"the model needs more than {MEMORY_MB} MB"}
+        self._classifier = classifier
+        return "loaded", {}
+
+    def look(self, picture: str, region: list[float], crop: str, top: int) -> tuple[str, dict[str, Any]]:
+        """Classify one file: the `top` best [index, score], and how long each step took."""
+        assert self._classifier is not None
+        began = time.monotonic_ns()
+        try:
+            frame = load_picture(Path(picture))
+            loaded = time.monotonic_ns()
+            x, y, w, h = region
+            tensor = to_tensor(frame, self._classifier.facts.input, (x, y, w, h), crop)  # type: ignore[arg-type]
+            prepared = time.monotonic_ns()
+            scores = self._classifier.classify(tensor)
+        except (PictureError, ModelError) as error:
+            return "unreadable", {"reason": str(error)}
+        except MemoryError:
+            return "unreadable", {"reason": f"needs more than {MEMORY_MB} MB"}
+        invoked = time.monotonic_ns()
+        best = np.argsort(-scores, kind="stable")[:top]
+        answer = [(int(index), round(float(scores[index]), 4)) for index in best]
+        marks = (began, loaded, prepared, invoked, time.monotonic_ns())
+        names = ("capture", "preprocess", "invoke", "postprocess")
+        timing_ms = {name: round((b - a) / 1e6, 3) for name, a, b in zip(names, marks, marks[1:], strict=False)}
+        return "scores", {"scores": answer, "timing_ms": timing_ms}
+
+
+def load_picture(path: Path) -> Frame:
+    """Decode a file by its content, whatever its name; upright as its EXIF says. Raises PictureError."""
+    try:
+        if not path.is_file():
+            raise PictureError("is not a file" if path.exists() else "does not exist")
+        if path.stat().st_size > LARGEST_FILE_MB << 20:
+            raise PictureError(f"is larger than {LARGEST_FILE_MB} MB")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise PictureError(f"cannot be read: {error.strerror if isinstance(error, OSError) else error}") from None
+    if not data:
+        raise PictureError("is empty")
+    kind = to_kind(data)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise PictureError(f"is {kind}, but {_why(error)}") from None
+    if pixels is None:
+        raise PictureError(f"is {kind}, but cut off or damaged")
+    height, width = pixels.shape[:2]
+    return Frame(pixels, "bgr", width, height, time.monotonic_ns(), picture=path.name)  # type: ignore[arg-type]
+
+
+def to_kind(data: bytes) -> str:
+    """The name of the format. Raises PictureError for others: fewer decoders, fewer ways in."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    kind = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    if kind is None:
+        raise PictureError("is not a picture that edged reads (JPEG, PNG, BMP, WebP)")
+    return kind
+
+
+def _why(error: cv2.error) -> str:
+    if error.code == cv2.Error.STS_NO_MEM:
+        return f"needs more than {MEMORY_MB} MB to decode"
+    return "has too many pixels to decode" if "CV_IO_MAX_IMAGE" in str(error) else "damaged"
+
+
+def main() -> None:
+    pipe = begin(MEMORY_MB)
+    cv2.setNumThreads(1)
+    album = Album()
+    pipe.send("ready", {})
+    answers: dict[str, Callable[..., tuple[str, dict[str, Any]]]] = {"load": album.load, "look": album.look}
+    while (message := pipe.receive()) is not None:
+        kind, fields, _ = message
+        pipe.send(*answers[kind](**fields))
+
+
+if __name__ == "__main__":
+    main()
