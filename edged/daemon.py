@@ -27,6 +27,7 @@ from edged.supervision import Supervision
 log = logging.getLogger("edged")
 
 _HEALTH_S = 30.0
+_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms"}
 _ACTIONS = ("pause", "resume", "snapshot")
 _LARGEST_CONTROL_BYTES = 4096
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
@@ -105,7 +106,7 @@ class Daemon:
         self._vision.send(
             "configure",
             {
-                "camera": {"kind": camera.kind, "source": camera.source, "fps": camera.fps, "loop": camera.loop},
+                "camera": camera.model_dump(include=_OPENED_WITH),
                 "region": list(camera.region),
                 "crop": camera.crop,
                 "max_age_ms": camera.max_age_ms,

@@ -20,7 +20,7 @@ from labels import CLASSES
 from lessons import load_photographs
 from network import MobileNetV1
 from torch import nn
-from train import figures, views_of
+from train import BATCH, figures, views_of
 
 _CALIBRATION = 256
 
@@ -70,6 +70,23 @@ def scores_of(path: Path, x: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
+def shape_of(net: MobileNetV1, px: int) -> dict[str, object]:
+    """Multiply-adds of convolutions and of the last layer, and parameters as the int8 file has them (batch norms folded)."""
+    macs, params = 0, 0
+
+    def count(layer: nn.Module, _given: object, made: torch.Tensor) -> None:
+        nonlocal macs, params
+        places = made.shape[2] * made.shape[3] if made.dim() == 4 else 1
+        macs += layer.weight.numel() * places
+        params += layer.weight.numel() + layer.weight.shape[0]
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    net(torch.zeros(1, 3, px, px))
+    for hook in hooks:
+        hook.remove()
+    return {"million_macs": round(macs / 1e6, 2), "million_params": round(params / 1e6, 3), "dtype": "int8"}
+
+
 def confusion(scores: np.ndarray, label: np.ndarray) -> list[list[int]]:
     """Rows: what it is; columns: what was said."""
     table = np.zeros((len(CLASSES), len(CLASSES)), int)
@@ -103,7 +120,10 @@ def main() -> None:
         "name": a.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
-        "views": saved["done"] * 64,
+        "views": saved["done"] * BATCH,
+        "width": a.width,
+        "px": a.px,
+        **shape_of(net, a.px),
         **figures(scores, label),
         "confusion": confusion(scores, label),
     }
