@@ -13,9 +13,10 @@ _KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
     "picamera2": (
         "edged.vision.picamera2_camera",
         "Picamera2Camera",
-        frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region"}),
+        frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region", "buffers"}),
     ),
 }
+_INSTALL = {"picamera2": "sudo apt install python3-picamera2, and a venv with --system-site-packages"}
 STAND_IN = "EDGED_TEST_CAMERA"  # "module:Class", which the tests set to have their own camera in place of the configured one
 
 
@@ -29,6 +30,7 @@ def open_camera(kind: str, source: str, **values: Any) -> Camera:
     try:
         made = getattr(importlib.import_module(module), name)
     except ImportError as e:
-        raise CameraFault("library_missing", f"camera.kind = {kind} needs {e.name}, which is not installed: {e}") from None
+        advice = _INSTALL.get(kind, "install edged anew")
+        raise CameraFault("library_missing", f"camera.kind = {kind} needs {e.name}: {e}; {advice}") from None
     camera: Camera = made(source, **{key: value for key, value in values.items() if key in known})
     return camera

@@ -18,6 +18,7 @@ class Frame:
     captured_ns: CLOCK_MONOTONIC at the exposure where the camera tells it, else at the read.
     index: counts every frame that the camera gave, also those that nobody looked at; set by the capture thread.
     picture: the file's name, for cameras that show files; else "".
+    cropped: the camera has already cut the configured region out; the pixels are the region.
     """
 
     pixels: NDArray[np.uint8]
@@ -27,3 +28,4 @@ class Frame:
     captured_ns: int
     index: int = 0
     picture: str = ""
+    cropped: bool = False

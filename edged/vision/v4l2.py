@@ -13,6 +13,7 @@ from edged.vision.frame import Frame
 from edged.vision.rotation import rotated
 
 _ISP = ("unicam", "bcm2835-isp", "bcm2835-codec", "rp1-cfe", "pispbe", "rpivid", "rpi-hevc", "hevc")
+UNKNOWN = "another program"
 _OLDEST_NS = 10_000_000_000  # a driver's time further back than this is of another clock
 _REDUCED_FROM_PX = 960  # a JPEG at least so wide still has twice a MobileNet's side at half its size
 
@@ -101,7 +102,7 @@ def check_device(device: Path) -> None:
     name = driver_name(device)
     if any(part in name for part in _ISP):
         raise CameraFault("format", f'{device}: belongs to the Pi\'s own camera ({name}); use camera.kind = "picamera2"')
-    if (who := holder(device)) != "another program":
+    if (who := holder(device)) != UNKNOWN:
         raise CameraFault("busy", f"{device}: is used by {who}; end that program")
 
 
@@ -114,7 +115,7 @@ def driver_name(device: Path) -> str:
 
 
 def holder(device: Path) -> str:
-    """`NAME (process PID)` of another process that has this device open, as far as this user may see; else "another program"."""
+    """`NAME (process PID)` of another process that has this device open, as far as this user may see, else UNKNOWN."""
     target = str(device.resolve())
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal() or int(process.name) == os.getpid():
@@ -124,4 +125,4 @@ def holder(device: Path) -> str:
                 return f"{(process / 'comm').read_text().strip()} (process {process.name})"
         except OSError:  # it ended, or is another user's
             continue
-    return "another program"
+    return UNKNOWN
