@@ -14,6 +14,7 @@ from edged.delivery.messages import CameraState, Event, Frames, Result, Score, S
 log = logging.getLogger("edged")
 
 VALID_S = 15.0  # how long a state may be believed when nothing more is heard
+_BAD = ("lost", "frozen")
 _RENEW_S = 5.0
 _RECENT = 240  # inferences that the latency figures look back on
 
@@ -30,6 +31,7 @@ class Courier:
         result_fps: float,
         top_k: int = 5,
         now_ns: Callable[[], int] = time.monotonic_ns,
+        on_event: Callable[[], None] | None = None,
     ) -> None:
         self._dispatch, self._clock, self._now_ns = dispatch, clock, now_ns
         self._decision = Decision(rules)
@@ -39,7 +41,10 @@ class Courier:
         self._model = ""
         self._camera = ("", "", "")
         self._camera_since_ns = now_ns()
-        self._paused = False
+        self._on_event = on_event
+        self.paused = False
+        self.failed_runs = 0  # of the vision process, since the camera gave its last frame
+        self._named: dict[str, float] | None = None  # the last scores, which an unchanged scene repeats
         self._stated: tuple[Any, ...] = ()
         self._stated_ns = self._resulted_ns = 0
         self._before: Counter[str] = Counter()  # frames of vision processes that are gone
@@ -60,7 +65,7 @@ class Courier:
 
     def use_model(self, name: str, labels: Sequence[str]) -> None:
         """From the next result on, indices mean these labels."""
-        self._model, self._labels = name, labels
+        self._model, self._labels, self._named = name, labels, None
 
     def watched(self) -> list[int]:
         """The indices whose scores are needed however low they are: members of groups, and of nothing else."""
@@ -69,21 +74,25 @@ class Courier:
 
     def camera(self, state: str, fault: str = "", reason: str = "") -> None:
         """Tell when something changed, once, and not for each attempt."""
-        if (state, fault, reason) == self._camera:
+        if state == "ok":
+            self.failed_runs = 0
+        if (state, fault, reason) == self._camera or (self.paused and state != "paused"):
             return
-        if state == "starting" and self._camera[0] == "lost":
+        if state == "starting" and self._camera[0] in _BAD:
             return  # another attempt at a camera that is lost is no news; its first frame will be
         if state != self._camera[0]:
             self._camera_since_ns = self._now_ns()
         self._camera = (state, fault, reason)
-        log.log(logging.WARNING if state == "lost" else logging.INFO, "camera %s%s", state, f": {reason}" if reason else "")
+        log.log(logging.WARNING if fault else logging.INFO, "camera %s%s", state, f": {reason}" if reason else "")
         since = to_rfc3339(self._clock.to_wall(self._camera_since_ns))
         self._dispatch.retain("camera", CameraState(state=state, since=since, reason=reason, fault=fault))  # type: ignore[arg-type]
-        if state == "lost":
-            self._tell(self._decision.forget(self._now_ns(), f"camera lost: {fault}"), self._now_ns())
+        if state in _BAD:
+            self._named = None
+            self._tell(self._decision.forget(self._now_ns(), f"camera {state}: {fault}"), self._now_ns())
 
     def pause(self, paused: bool) -> None:
-        self._paused = paused
+        self.paused = paused
+        self._named = None
         if paused:
             self._tell(self._decision.forget(self._now_ns(), "paused"), self._now_ns())
         self.camera("paused" if paused else "starting")
@@ -92,7 +101,8 @@ class Courier:
         """The counters of the next process begin at 0; those of this one are kept. Its unfinished frame is nobody's."""
         self._before.update(self._frames)
         self._frames.clear()
-        if self._camera[0] != "lost":
+        self.failed_runs += 1
+        if self._camera[0] not in _BAD:
             self.camera("lost", "process", reason)
 
     def result(
@@ -109,10 +119,10 @@ class Courier:
         self._frames = Counter(frames)
         self.latency_ms.append(timing_ms["preprocess"] + timing_ms["invoke"] + timing_ms["postprocess"])
         self.inferred_ns.append(self._now_ns())
-        if self._paused:
+        if self.paused:
             return
-        named = {self._labels[i]: score for i, score in scores}
-        self._tell(self._decision.decide(captured_ns, named), captured_ns)
+        self._named = {self._labels[i]: score for i, score in scores}
+        self._tell(self._decision.decide(captured_ns, self._named), captured_ns)
         now_ns = self._now_ns()
         if self._result_every_ns is None or now_ns - self._resulted_ns < self._result_every_ns * 0.95:
             return
@@ -128,6 +138,12 @@ class Courier:
             ),
         )
 
+    def gated(self, captured_ns: int, frames: dict[str, int]) -> None:
+        """The scene has not changed, so what was seen last is seen again."""
+        self._frames = Counter(frames)
+        if self._named is not None and not self.paused:
+            self._tell(self._decision.decide(captured_ns, self._named), captured_ns)
+
     def frames(self, frames: dict[str, int] | None = None) -> Frames:
         """All frames since the courier started, over all vision processes."""
         if frames is not None:
@@ -140,14 +156,16 @@ class Courier:
             self._dispatch.event(self._to_event(change), change.at_ns)
         if decided.changes:
             self._dispatch.retain("label", decided.label)
-        stated = (decided.label, decided.groups, self._paused)
+            if self._on_event is not None:
+                self._on_event()
+        stated = (decided.label, decided.groups, self.paused)
         if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
             return
         self._stated, self._stated_ns = stated, at_ns
         valid_until = to_rfc3339(self._clock.to_wall(at_ns) + VALID_S)
         self._dispatch.retain(
             "state",
-            State(label=decided.label, score=decided.score, groups=decided.groups, paused=self._paused, valid_until=valid_until),
+            State(label=decided.label, score=decided.score, groups=decided.groups, paused=self.paused, valid_until=valid_until),
         )
 
     def _to_event(self, change: Change) -> Event:

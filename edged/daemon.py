@@ -78,9 +78,16 @@ class Daemon:
             clock=self._clock,
         )
         rules = to_rules(settings, installed.labels)
-        self._courier = Courier(self._dispatch, self._clock, rules, result_fps=settings.mqtt.result_fps)
+        self._courier = Courier(
+            self._dispatch,
+            self._clock,
+            rules,
+            result_fps=settings.mqtt.result_fps,
+            on_event=self._ask_snapshot if settings.snapshot.on_event else None,
+        )
         self._vision = Supervision(self._on_message, self._courier.vision_gone)
         self._vision_memory_mb = 0.0
+        self._snapshot = bytearray()  # the parts that are here
 
     def start(self) -> None:
         self._dispatch.on_command("control", self._on_control)
@@ -96,7 +103,10 @@ class Daemon:
         await self._dispatch.close(deadline_s=_STOP_S)
 
     def _on_message(self, kind: str, fields: dict[str, Any], attachment: bytes) -> None:
-        getattr(self, f"_on_{kind}")(**fields)
+        if kind == "snapshot":
+            self._on_snapshot(attachment, **fields)
+        else:
+            getattr(self, f"_on_{kind}")(**fields)
 
     def _on_ready(self, pid: int) -> None:
         """A new vision process knows nothing; it is told everything, also after each restart."""
@@ -111,8 +121,15 @@ class Daemon:
                 "crop": camera.crop,
                 "max_age_ms": camera.max_age_ms,
                 "watched": self._courier.watched(),
+                "no_frame_s": camera.no_frame_s,
+                "frozen_s": camera.frozen_s,
+                "gate": settings.gate.model_dump(include={"threshold", "max_interval_s"}) if settings.gate.enabled else None,
+                "failed_runs": self._courier.failed_runs,
             },
         )
+        self._snapshot.clear()
+        if self._courier.paused:
+            self._vision.send("pause", {"paused": True})
         self._vision.send(
             "load",
             {
@@ -129,6 +146,18 @@ class Daemon:
 
     def _on_result(self, **fields: Any) -> None:
         self._courier.result(**fields)
+
+    def _on_gated(self, captured_ns: int, frames: dict[str, int]) -> None:
+        self._courier.gated(captured_ns, frames)
+
+    def _on_snapshot(self, part: bytes, last: bool) -> None:
+        self._snapshot += part
+        if last:
+            self._dispatch.live_bytes("snapshot", bytes(self._snapshot))
+            self._snapshot.clear()
+
+    def _ask_snapshot(self) -> None:
+        self._vision.send("snapshot", self._settings.snapshot.model_dump(include={"max_px", "quality", "max_kb"}))
 
     def _on_beat(self, frames: dict[str, int], memory_mb: float) -> None:
         self._courier.frames(frames)
@@ -160,11 +189,13 @@ class Daemon:
         self._on_load_failed(str(self._installed.path), reason)
 
     def _on_control(self, payload: bytes) -> None:
-        """pause and resume; what is not exactly one of the known commands changes nothing."""
+        """What is not exactly one of the known commands changes nothing."""
         action = to_action(payload)
         if action in ("pause", "resume"):
             self._vision.send("pause", {"paused": action == "pause"})
             self._courier.pause(action == "pause")
+        elif action == "snapshot" and self._settings.snapshot.on_control:
+            self._ask_snapshot()
 
     def _tell_health(self) -> None:
         self._dispatch.retain("health", self._health())

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 _PR_SET_PDEATHSIG = 1
 
@@ -15,10 +16,18 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def end_with_thread(args: threading.ExceptHookArgs) -> None:
+    """A thread that dies of a bug, ours or a camera library's, takes the process along: half of it is worth nothing."""
+    sys.excepthook(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def main() -> None:
     parent, pipe_fd = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
+    threading.excepthook = end_with_thread
     from edged.pipe import Pipe
     from edged.vision.process import Vision
 

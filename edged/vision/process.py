@@ -20,12 +20,19 @@ from edged.vision.cameras import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier
 from edged.vision.frame import Frame
-from edged.vision.preprocess import to_tensor
+from edged.vision.gate import Gate
+from edged.vision.preprocess import Region, to_tensor
 from edged.vision.slot import Slot
+from edged.vision.snapshot import to_jpeg
 
-HANG_S = 5.0  # a camera that gives nothing for so long hangs
 _BEAT_S = 1.0
 _TOP = 16  # scores sent with each result, besides the watched ones
+_WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
+_PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are bounded
+# libcamera does not always survive a fault; a new process does. Elsewhere opening the device again is enough
+_NEEDS_NEW_PROCESS = frozenset({"picamera2"})
+_MANY_RUNS = 3
+_RESEAT = "; it failed several times: switch the Pi off, push the camera's cable home at both ends, and switch it on again"
 _LARGEST_MODEL_BYTES = 64 * 1024 * 1024
 
 
@@ -40,7 +47,10 @@ class Vision:
         self._watched: list[int] = []
         self._slot = Slot(max_age_ms=500)
         self._capture: Capture | None = None
-        self._region, self._crop = (0.0, 0.0, 1.0, 1.0), "full"
+        self._region, self._crop = _WHOLE, "full"
+        self._gate: Gate | None = None
+        self._newest: Frame | None = None  # the last that was looked at; what a snapshot shows
+        self._advice = ""
         self._beaten_ns = 0
 
     def run(self) -> None:
@@ -56,7 +66,13 @@ class Vision:
 
     def _look(self, classifier: Classifier, frame: Frame) -> None:
         taken = time.monotonic_ns()
-        tensor = to_tensor(frame, classifier.facts.input, self._region, self._crop)  # type: ignore[arg-type]
+        region = _WHOLE if frame.cropped else self._region
+        self._newest = frame
+        if self._gate is not None and self._gate.is_still(frame, region):
+            self._slot.gated()
+            self._send("gated", {"captured_ns": frame.captured_ns, "frames": self._slot.counts()})
+            return
+        tensor = to_tensor(frame, classifier.facts.input, region, self._crop)  # type: ignore[arg-type]
         prepared = time.monotonic_ns()
         try:
             scores = classifier.classify(tensor)
@@ -92,14 +108,14 @@ class Vision:
 
     def _beat(self) -> None:
         """Proof that this loop runs; also the place where a hanging camera is noticed, for its own thread cannot."""
+        if self._capture is not None and self._capture.overdue_s():
+            self._report("lost", "hang", "the camera gave no frame in time; the vision process is started again")
+            self._stopping.set()
         now = time.monotonic_ns()
         if now - self._beaten_ns < _BEAT_S * 1e9:
             return
         self._beaten_ns = now
         self._send("beat", {"frames": self._slot.counts(), "memory_mb": peak_memory_mb()})
-        if self._capture is not None and (waited_s := self._capture.waiting_s()) > HANG_S:
-            self._report("lost", "hang", f"the camera gave no frame for {waited_s:.0f} s; the vision process is started again")
-            self._stopping.set()
 
     def _obey(self) -> None:
         while (message := self._pipe.receive()) is not None:
@@ -108,12 +124,32 @@ class Vision:
         self._stopping.set()
 
     def _on_configure(
-        self, camera: dict[str, Any], region: list[float], crop: str, max_age_ms: float, watched: list[int] | None = None
+        self,
+        camera: dict[str, Any],
+        region: list[float],
+        crop: str,
+        max_age_ms: float,
+        watched: list[int] | None = None,
+        no_frame_s: float = 5.0,
+        frozen_s: float = 0.0,
+        gate: dict[str, float] | None = None,
+        failed_runs: int = 0,
     ) -> None:
+        """Once, before anything else. gate None = off; failed_runs: how often this process died without giving a frame."""
         self._region, self._crop = (region[0], region[1], region[2], region[3]), crop
         self._slot.max_age_ms = max_age_ms
         self._watched = watched or []
-        self._capture = Capture(lambda: open_camera(**camera), self._slot, self._report)
+        self._gate = Gate(**gate) if gate else None
+        must_end = camera["kind"] in _NEEDS_NEW_PROCESS
+        self._advice = _RESEAT if must_end and failed_runs >= _MANY_RUNS else ""
+        self._capture = Capture(
+            lambda: open_camera(region=self._region, **camera),
+            self._slot,
+            self._report,
+            frozen_s=0 if camera["kind"] == "pictures" else frozen_s,
+            silent_s=max(no_frame_s, 2 / camera["fps"]),
+            on_fault=self._stopping.set if must_end else None,
+        )
         self._report("starting", "", "")
         self._capture.start()
 
@@ -134,6 +170,8 @@ class Vision:
             self._send("load_failed", {"path": path, "reason": str(e)})
             return
         self._classifier = classifier
+        if self._gate is not None:
+            self._gate.forget()
         load_ms = (time.monotonic_ns() - began) / 1e6
         self._send("loaded", {"path": path, "sha256": found, "load_ms": round(load_ms, 1), "facts": asdict(classifier.facts)})
 
@@ -142,17 +180,35 @@ class Vision:
 
     def _on_pause(self, paused: bool) -> None:
         self._slot.pause(paused)
+        if paused:
+            self._newest = None
+        elif self._capture is not None:
+            self._capture.tell_again()
+        if self._gate is not None:
+            self._gate.forget()
+
+    def _on_snapshot(self, max_px: int, quality: int, max_kb: int) -> None:
+        """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none."""
+        frame = self._newest
+        if frame is None:
+            return
+        jpeg = to_jpeg(frame, _WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
+        for start in range(0, len(jpeg), _PART_BYTES):
+            self._send("snapshot", {"last": start + _PART_BYTES >= len(jpeg)}, jpeg[start : start + _PART_BYTES])
 
     def _on_stop(self) -> None:
         self._stopping.set()
 
     def _report(self, state: str, fault: str, reason: str) -> None:
+        if state in ("lost", "frozen"):
+            self._newest = None  # no snapshot of what is long gone
+            reason += self._advice
         self._send("camera", {"state": state, "fault": fault, "reason": reason})
 
-    def _send(self, kind: str, fields: dict[str, Any]) -> None:
+    def _send(self, kind: str, fields: dict[str, Any], attachment: bytes = b"") -> None:
         try:
             with self._sending:
-                self._pipe.send(kind, fields)
+                self._pipe.send(kind, fields, attachment)
         except OSError:  # the courier is gone, and this process has nobody to work for
             self._stopping.set()
 

@@ -13,7 +13,7 @@ class FrameCounts:
 
     captured: int = 0
     inferred: int = 0
-    stale: int = 0  # older than max_age_ms when its turn came
+    stale: int = 0  # older than max_age_ms when its turn came, or from before the end of a pause
     busy: int = 0  # replaced by a newer one while the classifier worked
     gated: int = 0  # like the one before; not worth a look
     paused: int = 0
@@ -25,6 +25,7 @@ class Slot:
     def __init__(self, max_age_ms: float) -> None:
         self.max_age_ms = max_age_ms
         self._paused = False
+        self._asked_ns = 0
         self._frame: Frame | None = None
         self._counts = FrameCounts()
         self._changed = threading.Condition()
@@ -45,7 +46,7 @@ class Slot:
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None, timeout_s)
             frame, self._frame = self._frame, None
-            if frame is not None and time.monotonic_ns() - frame.captured_ns > self.max_age_ms * 1e6:
+            if frame is not None and not self._is_fresh(frame):
                 self._counts.stale += 1
                 return None
             return frame
@@ -60,6 +61,8 @@ class Slot:
 
     def pause(self, paused: bool) -> None:
         with self._changed:
+            if self._paused and not paused:
+                self._asked_ns = time.monotonic_ns()
             self._paused = paused
             if paused and self._frame is not None:
                 self._frame = None
@@ -71,3 +74,7 @@ class Slot:
             counts = asdict(self._counts)
             counts["captured"] -= self._frame is not None
             return counts
+
+    def _is_fresh(self, frame: Frame) -> bool:
+        """Neither older than allowed, nor exposed before somebody asked to look again."""
+        return time.monotonic_ns() - frame.captured_ns <= self.max_age_ms * 1e6 and frame.captured_ns >= self._asked_ns

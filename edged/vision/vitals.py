@@ -1,0 +1,54 @@
+"""What frames tell of the health of their camera: is it still the same picture, is there anything to see at all."""
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.vision.camera import CameraFault
+from edged.vision.frame import Frame
+
+_EVERY_PX = 4
+_DARK, _FLAT = 32, 4.0  # of 255; black is 16 in the planes that cameras give
+_DARK_FOR_S = 5.0
+
+
+class Vitals:
+    """`see` every frame, in order. One thread.
+
+    A sensor's noise makes each picture differ in some bit, so the same bytes for long are a camera that repeats itself; but
+    a black or white picture may be the same for ever, and is only a hint that something is before the lens.
+    """
+
+    def __init__(self) -> None:
+        self._print = 0
+        self._since_ns = self._lit_ns = 0
+
+    still_s = 0.0
+    dark = False
+
+    def see(self, frame: Frame) -> None:
+        some = np.ascontiguousarray(frame.pixels[: frame.height][::_EVERY_PX, ::_EVERY_PX])
+        flat = float(some.std()) < _FLAT
+        fingerprint = zlib.crc32(some.data)
+        if flat or fingerprint != self._print or not self._since_ns:
+            self._print, self._since_ns = fingerprint, frame.captured_ns
+        if not (flat and float(some.mean()) < _DARK) or not self._lit_ns:
+            self._lit_ns = frame.captured_ns
+        self.still_s = (frame.captured_ns - self._since_ns) / 1e9
+        self.dark = frame.captured_ns - self._lit_ns > _DARK_FOR_S * 1e9
+
+
+def checked(frame: object) -> Frame:
+    """The frame, if it is one. Raises CameraFault("format") for what could not be classified."""
+    if not isinstance(frame, Frame):
+        raise CameraFault("read_error", "the camera answered without a frame")
+    planar = frame.layout in ("nv12", "yuv420")
+    tall = frame.height * 3 // 2 if planar else frame.height
+    wanted: tuple[int, ...] = (tall, frame.width) if planar or frame.layout == "gray" else (tall, frame.width, 3)
+    pixels: NDArray[np.uint8] = frame.pixels
+    odd = planar and (frame.width % 2 or frame.height % 2)
+    if pixels.shape != wanted or pixels.dtype != np.uint8 or not pixels.size or odd:
+        given, said = " x ".join(map(str, pixels.shape)), f"a {frame.layout} frame of {frame.width} x {frame.height}"
+        raise CameraFault("format", f"the camera gave {given} {pixels.dtype} for {said}")
+    return frame
