@@ -5,17 +5,15 @@ that must be known beforehand is read here, straight from the flatbuffer (schema
 """
 
 import math
-import struct
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edged.errors import ModelError
+from edged.models.flatbuffer import DAMAGE, Table
 
 Dtype = Literal["uint8", "int8", "float32"]
 LARGEST_BYTES = 256 * 1024 * 1024
-_MOST = 100_000  # more tensors or operations than any MobileNet by far; a bound for damaged lengths
 
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 _OPERATIONS = {  # those that decide something here, or that MobileNets have
@@ -126,8 +124,8 @@ def load_graph(model: bytes) -> Graph:
     if model[4:8] != b"TFL3":
         raise ModelError(f"not a .tflite file ({_looks_like(model)})")
     try:
-        return _read(_Table.root(model))
-    except (struct.error, IndexError, ValueError, OverflowError) as fault:
+        return _read(Table.root(model))
+    except DAMAGE as fault:
         raise ModelError(f"the model file is cut off or damaged ({fault}): copy it again") from None
 
 
@@ -168,14 +166,14 @@ def _known_dtype(tensor: Tensor) -> Dtype:
 
 
 def _output_kind(graph: Graph) -> Literal["probabilities", "logits"]:
-    """SOFTMAX last gives probabilities; a layer with weights last gives logits; pooled features are no classes at all."""
+    """SOFTMAX or LOGISTIC last: probabilities. A layer with weights last: logits. Pooled features are no classes at all."""
     made_by = {i: o for o in graph.operations for i in o.outputs}
     seen: set[int] = set()
     at = graph.outputs[0]
     while at in made_by and at not in seen:
         seen.add(at)
         operation = made_by[at]
-        if operation.name == "SOFTMAX":
+        if operation.name in ("SOFTMAX", "LOGISTIC"):
             return "probabilities"
         if operation.name == "ARG_MAX":
             shape = _times(graph.tensors[at].shape)
@@ -193,10 +191,12 @@ def _output_kind(graph: Graph) -> Literal["probabilities", "logits"]:
     raise ModelError("nothing in the graph makes its output: the file is damaged")
 
 
-def _read(root: "_Table") -> Graph:
+def _read(root: Table) -> Graph:
     codes = [_operation_name(code) for code in root.tables(1)]
     subgraphs = list(root.tables(2))
     filled = [len(b.vector(0)) > 0 or b.number(1, "Q") > 1 for b in root.tables(4)]
+    if not subgraphs:
+        raise ValueError("it has no graph")
     if len(subgraphs) != 1:
         raise ModelError(f"the model has {len(subgraphs)} subgraphs: edged takes plain graphs with one")
     (main,) = subgraphs
@@ -215,7 +215,7 @@ def _read(root: "_Table") -> Graph:
     return Graph(tensors, inputs, outputs, tuple(operations))
 
 
-def _tensor(table: "_Table", filled: list[bool]) -> Tensor:
+def _tensor(table: Table, filled: list[bool]) -> Tensor:
     shape = table.numbers(0, "i")
     if len(shape) > 8 or any(s < 0 for s in shape) or math.prod(shape) > LARGEST_BYTES:
         raise ValueError(f"a tensor of shape {_times(shape[:8])}")
@@ -234,7 +234,7 @@ def _tensor(table: "_Table", filled: list[bool]) -> Tensor:
     )
 
 
-def _operation_name(code: "_Table") -> str:
+def _operation_name(code: Table) -> str:
     number = max(code.number(0, "b"), code.number(3, "i"))
     return code.text(1) or "CUSTOM" if number == 32 else _OPERATIONS.get(number, f"operation {number}")
 
@@ -249,67 +249,3 @@ def _looks_like(model: bytes) -> str:
         if model.startswith(start):
             return what
     return "text" if all(31 < c < 127 or c in b"\t\r\n" for c in model[:64]) else "its mark 'TFL3' is missing"
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """One flatbuffer table. Every read is checked by struct against the end of the bytes."""
-
-    model: bytes
-    at: int
-
-    @classmethod
-    def root(cls, model: bytes) -> "_Table":
-        return cls(model, _unpack("I", model, 0))
-
-    def _field(self, index: int) -> int:
-        """Where a field lies; 0 = absent."""
-        vtable = self.at - _unpack("i", self.model, self.at)
-        size = _unpack("H", self.model, vtable)
-        slot = 4 + 2 * index
-        offset = _unpack("H", self.model, vtable + slot) if slot < size else 0
-        return self.at + offset if offset else 0
-
-    def number(self, index: int, code: str) -> int:
-        at = self._field(index)
-        return int(_unpack(code, self.model, at)) if at else 0
-
-    def vector(self, index: int) -> range:
-        """The positions of a vector's bytes, as many as its length says it has entries."""
-        at = self._field(index)
-        if not at:
-            return range(0)
-        at += _unpack("I", self.model, at)
-        length = _unpack("I", self.model, at)
-        if at + 4 + length > len(self.model):
-            raise ValueError("a list reaches past the end")
-        return range(at + 4, at + 4 + length)
-
-    def numbers(self, index: int, code: str) -> tuple[int, ...]:
-        places = self.vector(index)
-        if len(places) > _MOST:
-            raise ValueError("a list is impossibly long")
-        return struct.unpack_from(f"<{len(places)}{code}", self.model, places.start) if places else ()
-
-    def text(self, index: int) -> str:
-        places = self.vector(index)
-        return self.model[places.start : places.stop][:200].decode("utf-8", "replace")
-
-    def table(self, index: int) -> "_Table | None":
-        at = self._field(index)
-        return _Table(self.model, at + _unpack("I", self.model, at)) if at else None
-
-    def tables(self, index: int) -> Iterator["_Table"]:
-        places = self.vector(index)
-        if len(places) > _MOST:
-            raise ValueError("a list is impossibly long")
-        for i in range(len(places)):
-            at = places.start + 4 * i
-            yield _Table(self.model, at + _unpack("I", self.model, at))
-
-
-def _unpack(code: str, model: bytes, at: int) -> int:
-    if at < 0:
-        raise ValueError("a place before the start")
-    value: int = struct.unpack_from("<" + code, model, at)[0]
-    return value

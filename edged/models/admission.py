@@ -1,0 +1,146 @@
+"""Before a model may be used: tried in a throw-away process, and the verdict remembered by hash, runtime and board.
+
+Memory safety is not checked, it is survived: a file that crashes, hangs or lies is refused with the reason, and nobody
+else notices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edged.errors import ModelError
+from edged.models.board import Board, load_board, runtime_version
+from edged.models.ledger import Ledger, Measured, Verdict
+from edged.models.store import Installed
+from edged.throwaway import Lost, ThrowAway
+
+CHECK_LIMIT_S = 30.0
+_CHILD = "edged.vision.probe"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the camera hands to the preprocessing: it costs time too."""
+
+    layout: Literal["bgr", "rgb", "gray", "nv12", "yuv420"] = "bgr"
+    width: int = 640
+    height: int = 480
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    crop: Literal["full", "centre", "letterbox"] = "full"
+
+    @property
+    def key(self) -> str:
+        return f"{self.layout} {self.width}x{self.height} {','.join(f'{side:g}' for side in self.region)} {self.crop}"
+
+
+@dataclass
+class Admission:
+    """Thread: the main one (its children die with it). Blocks for as long as a model takes."""
+
+    state_folder: Path
+    board: Board = field(default_factory=load_board)
+    runtime: str = field(default_factory=runtime_version)
+    nice: int = 0
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.state_folder)
+
+    def admit(self, installed: Installed, *, again: bool = False) -> Verdict:
+        """The verdict, remembered or new. A refusal for lack of time is not remembered: the board may have been busy."""
+        key = self._key(installed)
+        known = None if again else self.ledger.verdict(key)
+        if known is not None:
+            return known
+        with _Trial(installed) as trial:
+            verdict = trial.check()
+        if verdict.admitted or not trial.timed_out:
+            self.ledger.enter(key, verdict)
+        return verdict
+
+    def measure(
+        self, installed: Installed, scene: Scene, threads: Sequence[int], seconds: float, *, again: bool = False
+    ) -> Measured:
+        """Latency and memory on this board, remembered or new; admits on the way. Raises ModelError for a refused model."""
+        key = self.measurement_key(installed, scene, threads)
+        known = None if again else self.ledger.measured(key)
+        if known is not None:
+            return known
+        with _Trial(installed) as trial:
+            verdict = trial.check()
+            if verdict.admitted or not trial.timed_out:
+                self.ledger.enter(self._key(installed), verdict)
+            if not verdict.admitted:
+                raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
+            measured = trial.measure(scene, threads, seconds, self.nice)
+        self.ledger.enter(key, measured)
+        return measured
+
+    def recall_verdict(self, installed: Installed) -> Verdict | None:
+        """What was found before, if it was tried."""
+        return self.ledger.verdict(self._key(installed))
+
+    def recall(self, installed_sha256: str, scene: Scene, threads: Sequence[int]) -> Measured | None:
+        """What was measured before, if it was."""
+        return self.ledger.measured(self._measurement_key(installed_sha256, scene, threads))
+
+    def measurement_key(self, installed: Installed, scene: Scene, threads: Sequence[int]) -> str:
+        return self._measurement_key(installed.sha256, scene, threads)
+
+    def _measurement_key(self, sha256: str, scene: Scene, threads: Sequence[int]) -> str:
+        return f"{sha256} | {self.runtime} | {self.board.key} | threads {','.join(map(str, threads))} | {scene.key}"
+
+    def _key(self, installed: Installed) -> str:
+        """The labels are not in it: their number is part of the card, and find() has held it against the labels."""
+        return f"{installed.sha256} | {self.runtime} | {self.board.key} | {len(installed.labels)} labels {installed.card.output}"
+
+
+class _Trial:
+    """One model in one throw-away process. A context: the process ends with it."""
+
+    def __init__(self, installed: Installed) -> None:
+        self._installed = installed
+        self._child: ThrowAway | None = None
+        self.timed_out = False
+
+    def __enter__(self) -> "_Trial":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.close()
+
+    def check(self) -> Verdict:
+        """Never raises for what the model does."""
+        one = self._installed
+        wanted = {
+            "path": str(one.path.absolute()),
+            "sha256": one.sha256,
+            "labels": len(one.labels),
+            "output": one.card.output,
+            "expected": one.card.expected if one.sha256 == one.card.sha256 else [],
+        }
+        try:
+            self._child = ThrowAway(_CHILD, {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT"})
+            kind, answer = self._child.ask("check", wanted, CHECK_LIMIT_S)
+        except Lost as lost:
+            return self._lost(lost)
+        if kind != "done":
+            return Verdict(admitted=False, reason=str(answer["reason"]))
+        return Verdict(admitted=True, facts=answer["facts"] | {"best": answer["best"]})
+
+    def measure(self, scene: Scene, threads: Sequence[int], seconds: float, nice: int) -> Measured:
+        """After a check that admitted. Raises ModelError."""
+        assert self._child is not None
+        wanted: dict[str, Any] = asdict(scene) | {"threads": list(threads), "seconds": seconds, "nice": nice}
+        try:
+            kind, answer = self._child.ask("measure", wanted, CHECK_LIMIT_S + 10 * seconds)
+        except Lost as lost:
+            raise ModelError(f"model {self._installed.card.name} is refused: {self._lost(lost).reason}") from None
+        if kind != "done":
+            raise ModelError(f"model {self._installed.card.name} is refused: {answer['reason']}")
+        return Measured.model_validate(answer)
+
+    def _lost(self, lost: Lost) -> Verdict:
+        self.timed_out = "no answer" in str(lost) or "SIGXCPU" in str(lost)
+        return Verdict(admitted=False, reason=f"the trial of it {lost}")

@@ -1,0 +1,114 @@
+"""Fit: the store's models, this board and a budget → the choice, with every measurement remembered."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edged.errors import ModelError
+from edged.models.admission import Admission, Scene
+from edged.models.choice import Budget, Candidate, Choice, choose
+from edged.models.graph import load_graph
+from edged.models.ledger import Measured
+from edged.models.store import Installed, Store, read_model
+
+MEASURE_S = 2.5  # of inferences per model, if one takes less than a tenth of that; at least 20 are run
+
+
+class NotMeasuredError(Exception):
+    """A choice from memory alone was wanted, and something is not in it."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A choice and what it stands on."""
+
+    choice: Choice
+    board: str
+    seconds: float
+    chosen: Installed | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `edged fit --json` prints."""
+        choice = self.choice
+        return {
+            "board": self.board,
+            "budget": choice.budget.to_dict(),
+            "chosen": choice.chosen.name if choice.chosen else None,
+            "candidates": [_row(candidate) for candidate in choice.candidates],
+            "measured": len(choice.order),
+            "seconds": round(self.seconds, 1),
+            "nearest": choice.nearest,
+        }
+
+
+class Fitting:
+    """One family of one store on this board."""
+
+    def __init__(self, store: Store, admission: Admission, scene: Scene, threads: Sequence[int]) -> None:
+        """threads: those that may be used; the best of them is measured."""
+        self._store, self._admission, self._scene, self._threads = store, admission, scene, threads
+
+    def fit(self, family: str, budget: Budget, on_measure: Callable[[str], None] = lambda _: None, *, again: bool = False) -> Fit:
+        """Measures what is not remembered: seconds to a minute. Raises ModelError when the family has no usable member."""
+
+        def measure(candidate: Candidate, installed: Installed) -> Measured:
+            on_measure(candidate.name)
+            return self._admission.measure(installed, self._scene, self._threads, MEASURE_S, again=again)
+
+        return self._fit(family, budget, measure)
+
+    def recall(self, family: str, budget: Budget) -> Fit:
+        """The same choice from what was measured before. Raises NotMeasuredError when that does not suffice."""
+
+        def measure(candidate: Candidate, installed: Installed) -> Measured:
+            known = self._admission.recall(installed.sha256, self._scene, self._threads)
+            verdict = self._admission.recall_verdict(installed)
+            if verdict is not None and not verdict.admitted:
+                raise ModelError(f"model {candidate.name} is refused: {verdict.reason}")
+            if known is None:
+                raise NotMeasuredError(candidate.name)
+            return known
+
+        return self._fit(family, budget, measure)
+
+    def _fit(self, family: str, budget: Budget, measure: Callable[[Candidate, Installed], Measured]) -> Fit:
+        began = time.monotonic()
+        installed: dict[str, Installed] = {}
+        candidates, faults = [], []
+        for held in self._store.held():
+            if held.card.family != family:
+                continue
+            try:
+                one = self._store.open(held)
+                graph = load_graph(read_model(held.path))
+            except ModelError as fault:
+                faults.append(str(fault))
+                continue
+            installed[held.card.name] = one
+            size_mb = held.path.stat().st_size / 1e6
+            candidates.append(Candidate(held.card.name, held.card.top1, graph.macs(), held.card.dtype, round(size_mb, 3)))
+        if not candidates:
+            raise ModelError(
+                "; ".join(faults)
+                or f"no model of the family \"{family}\" is installed: run 'edged models add' or 'edged models pull'"
+            )
+        choice = choose(candidates, budget, lambda candidate: measure(candidate, installed[candidate.name]))
+        chosen = installed[choice.chosen.name] if choice.chosen else None
+        return Fit(choice, self._admission.board.key, time.monotonic() - began, chosen)
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    measured = candidate.measured
+    return {
+        "name": candidate.name,
+        "top1": candidate.top1,
+        "predicted_ms": candidate.predicted_ms,
+        "p50_ms": measured.p50_ms if measured else None,
+        "p95_ms": measured.p95_ms if measured else None,
+        "memory_mb": measured.memory_mb if measured else None,
+        "size_mb": candidate.size_mb,
+        "threads": measured.threads if measured else None,
+        "fits": candidate.fits,
+        "why_not": candidate.why_not,
+    }

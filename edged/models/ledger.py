@@ -1,0 +1,72 @@
+"""What was already found out on this board: verdicts and measurements, in the state folder's `measurements.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edged.atomic import write_file
+
+_MOST = 2000
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Verdict(_Entry):
+    """Whether a file may be used by this runtime on this board; `reason` says why not. facts: what the interpreter said."""
+
+    admitted: bool
+    reason: str = ""
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class Measured(_Entry):
+    """Warm, frame in memory → scores, over `runs` inferences; memory: peak of the process that did it."""
+
+    p50_ms: float
+    p95_ms: float
+    memory_mb: float
+    threads: int
+    runs: int
+
+
+class _Pages(_Entry):
+    schema_: int = Field(1, alias="schema")
+    verdicts: dict[str, Verdict] = Field(default_factory=dict)
+    measurements: dict[str, Measured] = Field(default_factory=dict)
+
+
+class Ledger:
+    """Read at each look and written at each entry: two processes may use it, and the last writer wins."""
+
+    def __init__(self, state_folder: Path) -> None:
+        self._path = state_folder / "measurements.json"
+
+    def verdict(self, key: str) -> Verdict | None:
+        return self._load().verdicts.get(key)
+
+    def measured(self, key: str) -> Measured | None:
+        return self._load().measurements.get(key)
+
+    def measurements(self) -> dict[str, Measured]:
+        return self._load().measurements
+
+    def enter(self, key: str, entry: Verdict | Measured) -> None:
+        """Raises WriteError."""
+        pages = self._load()
+        book: dict[str, Any] = pages.verdicts if isinstance(entry, Verdict) else pages.measurements
+        book.pop(key, None)
+        book[key] = entry
+        while len(book) > _MOST:
+            book.pop(next(iter(book)))
+        write_file(self._path, json.dumps(pages.model_dump(by_alias=True), indent=1).encode() + b"\n")
+
+    def _load(self) -> _Pages:
+        """An absent or damaged ledger is an empty one: everything in it can be measured again."""
+        try:
+            return _Pages.model_validate_json(self._path.read_bytes())
+        except (OSError, ValidationError):
+            return _Pages.model_validate({})

@@ -1,0 +1,188 @@
+"""`python -m edged.vision.probe`: the throw-away process in which a model is tried and measured before it may be used.
+
+What it does to this process, it does to nobody else: bounded memory and processor time, no network, no files. The asking
+end is edged/models/admission.py.
+"""
+
+import gc
+import hashlib
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import ModelError
+from edged.throwaway import begin
+from edged.vision.classifier import Classifier, Facts
+from edged.vision.frame import Frame, Layout
+from edged.vision.preprocess import Crop, Region, to_rgb, to_tensor
+from edged.vision.process import peak_memory_mb, read_model
+from edged.vision.walls import forbid_network
+
+MEMORY_MB = 1024
+CPU_S = 120
+TOLERANCE = 0.06  # tflite-runtime 2.14 and LiteRT 2 differ by up to 8/255 on the same file
+_TOP = 16  # as many scores as the vision process sends
+_WARM, _FEWEST, _MOST = 3, 20, 400  # inferences
+_SWEEP_S = 0.25
+_GAIN = 0.9  # another thread must save a tenth, or it only takes a core from others
+
+
+class Probe:
+    """Answers one request at a time."""
+
+    def __init__(self) -> None:
+        self._model = b""
+        self._output: Literal["probabilities", "logits"] | None = None
+
+    def check(self, path: str, sha256: str, labels: int, output: str | None, expected: list[tuple[int, float]]) -> dict[str, Any]:
+        """Shapes, label count, and scores that are finite, deterministic, not constant, and the expected ones where known."""
+        model = read_model(Path(path))
+        if hashlib.sha256(model).hexdigest() != sha256:
+            raise ModelError("the file changed while it was being read")
+        classifier = Classifier(model, threads=1, output=output)  # type: ignore[arg-type]
+        facts = classifier.facts
+        if facts.label_count != labels:
+            raise ModelError(f"the model gives {facts.label_count} scores, but there are {labels} labels")
+        rows = [classifier.classify(to_tensor(frame, facts.input)) for frame in synthetic_frames()]
+        again = classifier.classify(to_tensor(synthetic_frames()[0], facts.input))
+        if fault := to_fault(rows, again, expected):
+            raise ModelError(fault)
+        self._model, self._output = model, facts.output
+        first = rows[0]
+        best = [[int(i), round(float(first[i]), 4)] for i in np.argsort(-first, kind="stable")[:3]]
+        return {"facts": to_facts(facts), "best": best}
+
+    def measure(
+        self,
+        layout: Layout,
+        width: int,
+        height: int,
+        region: list[float],
+        crop: Crop,
+        threads: list[int],
+        seconds: float,
+        nice: int,
+    ) -> dict[str, Any]:
+        """Warm latency of frame in memory → scores, with as many threads as pay, and the memory that it took."""
+        os.nice(nice)
+        frame, part = to_frame(layout, width, height), (region[0], region[1], region[2], region[3])
+        best, best_ms = threads[0], float("inf")
+        for count in threads if len(threads) > 1 else []:
+            middle_ms = float(np.median(self._run(frame, part, crop, count, _SWEEP_S)))
+            if middle_ms < best_ms * _GAIN:
+                best, best_ms = count, middle_ms
+        gc.collect()
+        forget_peak()
+        took_ms = self._run(frame, part, crop, best, seconds)
+        low, high = np.quantile(took_ms, (0.5, 0.95), method="higher")
+        return {
+            "p50_ms": round(float(low), 3),
+            "p95_ms": round(float(high), 3),
+            "memory_mb": peak_memory_mb(),
+            "threads": best,
+            "runs": len(took_ms),
+        }
+
+    def _run(self, frame: Frame, region: Region, crop: Crop, threads: int, seconds: float) -> list[float]:
+        """Milliseconds of each inference after the first few."""
+        classifier = Classifier(self._model, threads=threads, output=self._output)
+        took_ms: list[float] = []
+        ends_s = time.monotonic() + seconds
+        while len(took_ms) < _FEWEST + _WARM or (time.monotonic() < ends_s and len(took_ms) < _MOST):
+            began = time.perf_counter_ns()
+            scores = classifier.classify(to_tensor(frame, classifier.facts.input, region, crop))
+            np.argpartition(scores, -min(_TOP, len(scores)))
+            took_ms.append((time.perf_counter_ns() - began) / 1e6)
+        return took_ms[_WARM:]
+
+
+def synthetic_frames() -> list[Frame]:
+    """The same pictures on every board and for every numpy (RandomState's stream is frozen): blocks, ramps, stripes, flats."""
+    chance = np.random.RandomState(20170414)  # the day of the paper; Generator's streams may change
+    pictures = [_blown_up(chance.randint(0, 256, (side, side, 3))) for side in (4, 8, 16, 64)]
+    ramp = np.linspace(0, 255, 256).astype(np.uint8)
+    pictures.append(np.stack([np.tile(ramp, (256, 1)), np.tile(ramp[:, None], (1, 256)), np.full((256, 256), 90, np.uint8)], -1))
+    pictures.append(
+        np.where((np.arange(256) // 8 % 2)[None, :, None], np.uint8(230), np.uint8(20)) * np.ones((256, 1, 3), np.uint8)
+    )
+    pictures += [np.full((256, 256, 3), colour, np.uint8) for colour in ((250, 250, 250), (40, 110, 60))]
+    return [Frame(np.ascontiguousarray(p, dtype=np.uint8), "rgb", 256, 256, 0) for p in pictures]
+
+
+def to_frame(layout: Layout, width: int, height: int) -> Frame:
+    """Seeded noise in a camera's layout: what it holds does not change how long a MobileNet takes."""
+    shapes = {"gray": (height, width), "nv12": (height * 3 // 2, width), "yuv420": (height * 3 // 2, width)}
+    shape = shapes.get(layout, (height, width, 3))
+    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    return Frame(pixels, layout, width, height, 0)
+
+
+def to_fault(rows: list[NDArray[np.float32]], again: NDArray[np.float32], expected: list[tuple[int, float]]) -> str:
+    """What is wrong with the scores, or nothing."""
+    if not all(np.isfinite(row).all() for row in rows):
+        return "its scores are not finite numbers"
+    if any(row.min() < -0.01 or row.max() > 1.01 for row in rows):
+        return "its scores are not between 0 and 1"
+    if not np.array_equal(rows[0], again):
+        return "it gave different scores for the same picture"
+    if all(np.array_equal(rows[0], row) for row in rows[1:]):
+        return f"it gave the same scores for {len(rows)} different pictures"
+    for index, score in expected:
+        got = float(rows[0][index]) if index < len(rows[0]) else -1.0
+        if abs(got - score) > TOLERANCE:
+            return f"its score {index} of the test picture is {got:.2f}, not {score:.2f}: this runtime does not run it rightly"
+    return ""
+
+
+def to_facts(facts: Facts) -> dict[str, Any]:
+    return {
+        "runtime": facts.runtime,
+        "delegate": facts.delegate,
+        "delegate_nodes": facts.delegate_nodes,
+        "nodes": facts.nodes,
+        "width": facts.input.width,
+        "height": facts.input.height,
+        "dtype": facts.input.dtype,
+        "output": facts.output,
+    }
+
+
+def _blown_up(small: NDArray[np.int_]) -> NDArray[np.uint8]:
+    times = 256 // small.shape[0]
+    return small.repeat(times, 0).repeat(times, 1).astype(np.uint8)
+
+
+def forget_peak() -> None:
+    """Let the peak of memory begin anew (proc(5), clear_refs); where that is forbidden it only counts too much."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def main() -> None:
+    forbid_network()
+    pipe = begin(MEMORY_MB)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    to_rgb(to_frame("bgr", 64, 64), 32, 32)  # OpenCV starts its threads before the peak of memory is counted
+    probe = Probe()
+    pipe.send("ready", {})
+    answers: dict[str, Callable[..., dict[str, Any]]] = {"check": probe.check, "measure": probe.measure}
+    while (message := pipe.receive()) is not None:
+        kind, fields, _ = message
+        try:
+            pipe.send("done", answers[kind](**fields))
+        except ModelError as error:
+            pipe.send("refused", {"reason": str(error)})
+        except MemoryError:
+            pipe.send("refused", {"reason": f"it needs more than {MEMORY_MB} MB"})
+
+
+if __name__ == "__main__":
+    main()
