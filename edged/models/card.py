@@ -12,6 +12,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Dtype = Literal["uint8", "int8", "float32"]
 OutputKind = Literal["probabilities", "logits"]
+IndexScore = Annotated[tuple[int, float], Field(strict=False)]  # TOML has arrays
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 
 
@@ -65,9 +66,7 @@ class Card(_Part):
     announced: Accuracy | None = Field(None, description="the announcement of 2017: the float network before conversion")
     published: Accuracy | None = Field(None, description="of the published file itself")
     measured: HomeAccuracy | None = Field(None, description="by this project, on its own photographs")
-    expected: list[tuple[int, float]] = Field(
-        default_factory=list, strict=False, description="best (index, score) of the probe's first synthetic picture"
-    )
+    expected: list[IndexScore] = Field(default_factory=list, description="the best of the probe's first synthetic picture")
     verified: bool = Field(True, description="false: it looks like a known model, but nobody vouched for it")
     licence: str = ""
     training_set: str = ""
