@@ -86,6 +86,8 @@ def _code() -> int:
     try:
         code = cli.main(prog_name="edged", standalone_mode=False)
     except SystemExit as end:
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # click found out that nobody reads
+            raise BrokenPipeError from None
         code = end.code
     return code if isinstance(code, int) else OK
 

@@ -6,7 +6,7 @@ Passwords never come here: the settings hold the name of a file, and the broker'
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from pydantic_core import ErrorDetails
 from edged.config_checks import contradictions
 from edged.config_faults import Fault, to_fault, to_key
 from edged.config_settings import Settings
-from edged.config_source import Keys, Source, load_source
+from edged.config_source import Keys, Source, load_source, to_line
 from edged.config_values import Values, complete, get, without
 from edged.errors import ConfigError
 
-__all__ = ["Reading", "Settings", "choose_state_folder", "load_settings", "read_settings", "to_settings"]
+__all__ = ["Reading", "Settings", "choose_state_folder", "leaves", "load_settings", "read_settings", "to_settings"]
 
 SYSTEM_FILE = Path("/etc/edged/edged.toml")
 
@@ -92,7 +92,7 @@ def to_settings(source: Source) -> Reading:
 
 def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """`wanted`, or the user's own XDG state folder where this process may not write there."""
-    nearest = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    nearest = next((folder for folder in (wanted, *wanted.parents) if os.access(folder, os.F_OK)), Path("/"))
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return wanted
     home = environ.get("XDG_STATE_HOME", "")
@@ -102,11 +102,6 @@ def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -
 def to_name(keys: Keys) -> str:
     """Keys as TOML writes them, on one line whatever is in them."""
     return ".".join(key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key) for key in keys)
-
-
-def to_line(text: str) -> str:
-    """One line that no terminal takes for a command, whatever stood in the file."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _validate(values: Values) -> tuple[Settings, list[ErrorDetails]]:
@@ -124,24 +119,25 @@ def _stands(keys: Keys, source: Source) -> bool:
     return get(source.values, keys) is not None
 
 
-def _origins(settings: Settings, source: Source) -> dict[str, str]:
-    """Where each value came from: the line of its key, for a profile that is silent the line outside of it."""
-    found: dict[str, str] = {}
-    for keys in _leaves(settings):
-        outside = keys[2:] if keys[0] == "profile" else keys
-        line = source.lines.get(keys) or source.lines.get(outside)
-        found[to_name(keys)] = f"{source.file}:{line}" if line else (source.file if _stands(keys, source) else "default")
-    return found
-
-
-def _leaves(section: BaseModel, above: Keys = ()) -> Iterable[Keys]:
+def leaves(section: BaseModel, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every key that can be set and its value; of profiles those that there are."""
     for name, field in type(section).model_fields.items():
         value: Any = getattr(section, name)
         keys = (*above, field.alias or name)
         if isinstance(value, BaseModel):
-            yield from _leaves(value, keys)
-        elif isinstance(value, dict) and field.alias != "groups" and any(isinstance(one, BaseModel) for one in value.values()):
+            yield from leaves(value, keys)
+        elif keys == ("profile",):
             for profile, one in value.items():
-                yield from _leaves(one, (*keys, profile))
+                yield from leaves(one, (*keys, profile))
         else:
-            yield keys
+            yield keys, value
+
+
+def _origins(settings: Settings, source: Source) -> dict[str, str]:
+    """Where each value came from: the line of its key, for a profile that is silent the line outside of it."""
+    found: dict[str, str] = {}
+    for keys, _ in leaves(settings):
+        outside = keys[2:] if keys[0] == "profile" else keys
+        line = source.lines.get(keys) or source.lines.get(outside)
+        found[to_name(keys)] = f"{source.file}:{line}" if line else (source.file if _stands(keys, source) else "default")
+    return found

@@ -99,7 +99,7 @@ def _sentence(error: ErrorDetails, keys: Keys) -> str:
     shown = show(given)
     if kind in ("string_pattern_mismatch", "value_error", "literal_error", "enum"):
         if kind == "value_error":
-            return f"{ctx['error']}, not {shown}"
+            return str(ctx["error"]) if isinstance(given, dict) else f"{ctx['error']}, not {shown}"
         if kind == "literal_error":
             choices = str(ctx["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             return f"must be one of {', '.join(choices)}, not {shown}{nearest(given, choices) if isinstance(given, str) else ''}"

@@ -8,14 +8,23 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
 
 STATE_FOLDER = "/var/lib/edged"
 
 Region = tuple[float, float, float, float]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not hold control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
 TopicPrefix = Annotated[str, Field(pattern=r"^[^+#/$\s\x00][^+#\s\x00]*$")]
-Names = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has arrays, Python freezes tuples
+Names = Annotated[tuple[Text, ...], Field(strict=False)]  # TOML has arrays, Python freezes tuples
 
 
 class Section(BaseModel):
@@ -33,7 +42,7 @@ def _inside(region: Region) -> Region:
 
 class Camera(Section):
     kind: Literal["picamera2", "v4l2", "stream", "pictures"] = Field("picamera2", description="which camera looks")
-    source: str = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
+    source: Text = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
     fps: float = Field(5.0, gt=0, le=240, description="pictures a second that are asked of the camera")
     width_px: int = Field(0, ge=0, le=8192, description="picture size that is asked of the camera; 0 = what suits the model")
     height_px: int = Field(0, ge=0, le=8192, description="see `width_px`; both or neither")
@@ -54,10 +63,10 @@ class Camera(Section):
 
 
 class Model(Section):
-    name: str = Field("auto", min_length=1, description="`auto`, an installed or bundled model, or a path to a .tflite")
-    labels: str = Field("", description="labels file, one a line; needed for a bare .tflite, and wins over a card's")
+    name: Text = Field("auto", min_length=1, description="`auto`, an installed or bundled model, or a path to a .tflite")
+    labels: Text = Field("", description="labels file, one a line; needed for a bare .tflite, and wins over a card's")
     threads: int = Field(0, ge=0, le=64, description="0 = what fit measured best")
-    family: str = Field("home", min_length=1, description="what `auto` chooses among: `home` (bundled), `imagenet`, or your own")
+    family: Text = Field("home", min_length=1, description="what `auto` chooses among: `home` (bundled), `imagenet`, or your own")
 
 
 class Budget(Section):
@@ -85,8 +94,8 @@ class Decision(Section):
     @classmethod
     def _not_empty(cls, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for name, labels in groups.items():
-            if not name or not labels:
-                raise ValueError(f'group "{name}" needs a name and at least one label')
+            if not name or not name.isprintable() or not labels:
+                raise ValueError("every group needs a printable name and at least one label")
         return groups
 
 
@@ -105,18 +114,18 @@ def _to_host(host: str) -> str:
 
 
 class Mqtt(Section):
-    host: str = Field("localhost", min_length=1, max_length=255, description="name or address of the broker")
+    host: Text = Field("localhost", min_length=1, max_length=255, description="name or address of the broker")
     port: int = Field(1883, ge=1, le=65535, description="1883, or 8883 for most brokers with TLS")
     version: Annotated[Literal[5, 4], BeforeValidator(_to_protocol)] = Field(5, description='5, or 4 (or "3.1.1") for MQTT 3.1.1')
     prefix: TopicPrefix = Field("edged", max_length=64, description="topics begin with `<prefix>/<device>`")
-    client_id: str = Field("", max_length=64, description="empty = `edged-<device>`; two clients with one id throw each other out")
-    user: str = Field("", description="empty = anonymous")
-    password_file: str = Field("", description="the password is read from this file when connecting, and stands nowhere else")
+    client_id: Text = Field("", max_length=64, description="empty = `edged-<device>`; two clients with one id throw each other out")
+    user: Text = Field("", description="empty = anonymous")
+    password_file: Text = Field("", description="the password is read from this file when connecting, and stands nowhere else")
     allow_plain_password: bool = Field(False, description="send a password unencrypted to a broker outside your own network")
     tls: bool = Field(False, description="TLS with the system's certificates; `tls_ca` switches it on too")
-    tls_ca: str = Field("", description="file with the certificate that the broker's is signed with")
-    tls_cert: str = Field("", description="our certificate, for brokers that want one; with `tls_key`")
-    tls_key: str = Field("", description="its key")
+    tls_ca: Text = Field("", description="file with the certificate that the broker's is signed with")
+    tls_cert: Text = Field("", description="our certificate, for brokers that want one; with `tls_key`")
+    tls_key: Text = Field("", description="its key")
     keepalive_s: int = Field(15, ge=5, le=600, description="a silent connection is dead after 1.5 × this")
     max_packet_bytes: int = Field(0, ge=0, le=268_435_455, description="messages above this are not sent; 0 = what the broker says")
     result_fps: float = Field(1.0, ge=0, le=240, description="live results a second at most; 0 = off")
@@ -153,12 +162,12 @@ class Snapshot(Section):
 class HomeAssistant(Section):
     enabled: bool = Field(False, description="announce the entities through MQTT discovery")
     discovery_prefix: TopicPrefix = Field("homeassistant", description="where Home Assistant listens")
-    name: str = Field("", max_length=64, description="name of the device there; empty = `device`")
+    name: Text = Field("", max_length=64, description="name of the device there; empty = `device`")
 
 
 class Web(Section):
     enabled: bool = Field(False, description="a status page")
-    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address that it listens on")
+    host: Text = Field("127.0.0.1", min_length=1, max_length=255, description="address that it listens on")
     port: int = Field(8080, ge=1, le=65535, description="port that it listens on")
 
 
@@ -184,6 +193,12 @@ def to_device(host_name: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "-", host_name.lower())[:64] or "edged"
 
 
+def _absolute(folder: Path) -> Path:
+    if not str(folder).isprintable() or not folder.is_absolute():
+        raise ValueError("must be a path without control characters")
+    return folder
+
+
 class Settings(Section):
     device: str = Field(
         default_factory=lambda: to_device(socket.gethostname()),
@@ -191,7 +206,7 @@ class Settings(Section):
         max_length=64,
         description="name in the topics; lower-case letters, digits, - and _; the host name when not set",
     )
-    state_folder: Annotated[Path, Field(strict=False)] = Field(
+    state_folder: Annotated[Path, Field(strict=False), AfterValidator(_absolute)] = Field(
         Path(STATE_FOLDER), description="outbox, installed models, last good, measurements, control socket"
     )
     camera: Camera = Camera()

@@ -31,6 +31,18 @@ class Source:
 
 def load_source(path: Path) -> Source:
     """Read and parse a config file. Raises ConfigError for whatever is no readable TOML."""
+    try:
+        return _load(path)
+    except ConfigError as error:
+        raise ConfigError([to_line(fault) for fault in error.faults]) from None
+
+
+def to_line(text: str) -> str:
+    """One line that no terminal takes for a command, whatever stood in the file or in its name."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _load(path: Path) -> Source:
     text = _read(path)
     try:
         values = tomllib.loads(text)

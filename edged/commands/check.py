@@ -3,20 +3,65 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edged.config import Settings
 
 
 @click.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, settings, origins.")
 def command(config: Path | None, as_json: bool) -> None:
     """Name every fault of a config, or show what each key came to and where it was set."""
-    from edged.config import load_settings
+    from edged.config import read_settings
+    from edged.config_surroundings import surroundings
+    from edged.errors import ConfigError
 
-    settings = load_settings(config)
+    try:
+        reading = read_settings(config)
+        if error := reading.to_error(surroundings(reading, camera=True)):
+            raise error
+    except ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "faults": error.faults}, ensure_ascii=False))
+        raise
+    settings = reading.settings
     if as_json:
-        sys.stdout.write(
-            json.dumps({"ok": True, "settings": settings.model_dump(mode="json", by_alias=True), "origins": settings.origins})
-            + "\n"
-        )
+        values = settings.model_dump(mode="json", by_alias=True)
+        click.echo(json.dumps({"ok": True, "faults": [], "settings": values, "origins": settings.origins}, ensure_ascii=False))
+    elif sys.stdout is not None and sys.stdout.isatty():
+        _print_table(settings)
+    else:
+        for key, value, origin in to_rows(settings):
+            click.echo(f"{key} = {value}  # {origin}")
+
+
+def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
+    """(key, value as in TOML, where it came from) of every key."""
+    from edged.config import leaves, to_name
+
+    return [(to_name(keys), to_toml(value), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
+
+
+def to_toml(value: object) -> str:
+    if value is None:
+        return "no limit"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {to_toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _print_table(settings: "Settings") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("key", "value", "from"):
+        table.add_column(heading, overflow="fold")
+    for key, value, origin in to_rows(settings):
+        style = "dim" if origin == "default" else ""
+        table.add_row(key, value.replace("[", "\\["), origin, style=style)
+    Console().print(table)

@@ -31,9 +31,7 @@ def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("-l", "--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line; wins over the card's.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=3, show_default=True, help="So many labels a picture.")
 @click.option("--crop", type=click.Choice(["full", "centre", "letterbox"]), help="Of each picture; without it the config's (full).")
-@click.option(
-    "--region", callback=to_region, metavar="X,Y,W,H", help="The part of each picture that matters; without it the config's (all)."
-)
+@click.option("--region", callback=to_region, metavar="X,Y,W,H", help="The part that matters; without it the config's (all).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each picture.")
 @click.pass_context
 def command(

@@ -168,7 +168,7 @@ def test_lines_agree_with_another_parser(values: dict[str, object]) -> None:
 
 _sections = dict(Settings.model_fields)
 _known = sorted({name for table in Settings().model_dump(by_alias=True).values() if isinstance(table, dict) for name in table})
-_names = st.sampled_from([*_known, *_sections, "profile", "night", "fsp", "x y", ""])
+_names = st.sampled_from([*_known, *_sections, "profile", "night", "fsp", "x y", "", "a\0", "[key]"])
 _configs = st.dictionaries(
     st.sampled_from([*_sections, "camra"]),
     _values | st.dictionaries(_names, _values | st.dictionaries(_names, _values, max_size=3), max_size=5),

@@ -1,0 +1,127 @@
+"""A config against what is on this machine: the files that it names, the models, and the labels that they know."""
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.config import Reading, Settings, choose_state_folder, read_settings
+from edged.config_faults import Fault, nearest, show
+from edged.config_source import Keys
+from edged.config_values import Values, get, is_path
+from edged.errors import ModelError
+from edged.models.labels import load_labels
+from edged.models.store import Store
+
+_FILES: tuple[Keys, ...] = (
+    ("model", "labels"),
+    ("mqtt", "password_file"),
+    ("mqtt", "tls_ca"),
+    ("mqtt", "tls_cert"),
+    ("mqtt", "tls_key"),
+)
+_CREDENTIALS = "/run/credentials/"  # systemd shows them to the service only, while it runs
+
+
+def load_checked(path: Path | None) -> Settings:
+    """Like load_settings, and ConfigError also for what this machine lacks. What the camera lacks is the camera's to say."""
+    reading = read_settings(path)
+    if error := reading.to_error(surroundings(reading)):
+        raise error
+    return reading.settings
+
+
+def surroundings(reading: Reading, *, camera: bool = False) -> list[Fault]:
+    """The faults of keys that stand in the file and are sound by themselves. Reads model and label files, opens no device.
+
+    `camera`: also pictures or a device that are not there now. For a daemon that is no fault of the config: they may come.
+    """
+    settings, values = reading.settings, reading.source.values
+    wrong = {fault.keys for fault in reading.faults}
+    found = [*_files(settings), *(_camera(settings) if camera else [])]
+    try:
+        store = Store(choose_state_folder(settings.state_folder))
+        found += [*_models(settings, store), *_labels(settings, store, values)]
+    except ModelError:
+        if not reading.faults:  # else a damaged card can wait until the config is mended
+            raise
+    return [fault for fault in found if fault.keys not in wrong and get(values, fault.keys) is not None]
+
+
+def _camera(settings: Settings) -> list[Fault]:
+    source = settings.camera.source
+    if settings.camera.kind != "pictures" and not source.startswith("/dev/"):
+        return []
+    try:
+        Path(source).stat()
+    except PermissionError:
+        return []  # this user may not look; the service's user may
+    except OSError as error:
+        return [Fault(("camera", "source"), f"{source} cannot be read: {error.strerror}")]
+    return []
+
+
+def _files(settings: Settings) -> Iterator[Fault]:
+    values = settings.model_dump()
+    for keys in _FILES:
+        yield from _file(keys, get(values, keys))
+    for name, profile in settings.profile.items():
+        yield from _file(("profile", name, "model", "labels"), profile.model.labels)
+
+
+def _file(keys: Keys, name: str) -> Iterator[Fault]:
+    if not name or name.startswith(_CREDENTIALS):
+        return
+    try:
+        if not stat.S_ISREG(Path(name).stat().st_mode):
+            yield Fault(keys, f"{name} is not a file")
+    except PermissionError:
+        return  # as above
+    except OSError as error:
+        yield Fault(keys, f"{name} cannot be read: {error.strerror}")
+
+
+def _models(settings: Settings, store: Store) -> Iterator[Fault]:
+    wanted = {(): settings.model} | {("profile", name): profile.model for name, profile in settings.profile.items()}
+    for above, model in wanted.items():
+        key = "family" if model.name == "auto" else "name"
+        try:
+            if any(_file(("labels",), model.labels)):
+                continue  # told already
+            faults = list(_file((*above, "model", "name"), model.name)) if is_path(model.name) else []
+            yield from faults
+            if not faults:
+                store.find(model.name, model.labels, model.family)
+        except ModelError as error:
+            about_labels = model.labels and str(error).startswith(model.labels)
+            yield Fault((*above, "model", "labels" if about_labels else key), str(error))
+
+
+def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]:
+    """Names in groups and ignore that no model here, and none of the catalogue, can ever give."""
+    known: set[str] = set()
+    decisions = {(): settings.decision} | {("profile", name): profile.decision for name, profile in settings.profile.items()}
+    for above, decision in decisions.items():
+        named: dict[Keys, tuple[str, ...]] = {(*above, "decision", "ignore"): decision.ignore}
+        named |= {(*above, "decision", "groups", group): labels for group, labels in decision.groups.items()}
+        for keys, labels in named.items():
+            if get(values, keys) is None:
+                continue
+            known = known or known_labels(settings, store)
+            for label in labels:
+                if label not in known:
+                    yield Fault(keys, f"no model knows the label {show(label)}{nearest(label, known)}")
+
+
+def known_labels(settings: Settings, store: Store) -> set[str]:
+    """Every label of the models that are installed, of the catalogue, and of the labels files that the config names."""
+    known: set[str] = set()
+    cards = [(one.card, one.path) for one in store.held()] + [(card, Path()) for card in store.shipped.cards]
+    for card, path in cards:
+        with contextlib.suppress(ModelError):
+            known.update(store.labels_of(card, "", path))
+    for model in (settings.model, *(profile.model for profile in settings.profile.values())):
+        if model.labels:
+            with contextlib.suppress(ModelError):
+                known.update(load_labels(Path(model.labels)))
+    return known

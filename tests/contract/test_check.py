@@ -1,0 +1,231 @@
+"""`edged check` and its door, as a person or a script meets them: broken configs, exit codes, output that nobody reads."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edged import __version__
+from edged.shipped import shipped
+
+
+def edged(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edged", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+# text, then each (line, key, what must be in the sentence); line 0: the sentence has none
+BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
+    "text for a number": ('[camera]\nfps = "5"\n', [(2, "camera.fps", 'must be a number, not "5"')]),
+    "number for text": ("device = 5\n", [(1, "device", "must be text in quotes, not 5")]),
+    "number for a switch": ("[gate]\n\nenabled = 1\n", [(3, "gate.enabled", "must be true or false, not 1")]),
+    "broken number for a count": ("[decision]\nk = 2.5\n", [(2, "decision.k", "must be a whole number, not 2.5")]),
+    "a table for a value": ("[camera.fps]\nx = 1\n", [(1, "camera.fps", "must be a number, not a table")]),
+    "a value for a table": ("# x\nmqtt = 'localhost'\n", [(2, "mqtt", "must be a table")]),
+    "a date": ("device = 2026-01-01\n", [(1, "device", "must be text in quotes")]),
+    "unknown key": ("[camera]\nkind = 'v4l2'\nfsp = 5\n", [(3, "camera.fsp", "unknown key (did you mean fps?)")]),
+    "unknown table": ("[decisoin]\nk = 1\n", [(1, "decisoin", "unknown table (did you mean decision?)")]),
+    "key of another table": ("host = 'pi'\n", [(1, "host", "unknown key (did you mean mqtt.host?)")]),
+    "table of another table": ("[groups]\npet = ['cat']\n", [(1, "groups", "did you mean decision.groups?")]),
+    "unknown choice": ("[camera]\n\n# c\nkind = 'picamera'\n", [(4, "camera.kind", "did you mean picamera2?")]),
+    "below its range": ("[mqtt]\nport = 0\n", [(2, "mqtt.port", "must be at least 1, not 0")]),
+    "above its range": ("[decision]\nenter = 60\n", [(2, "decision.enter", "must be at most 1, not 60")]),
+    "not a number": ("[camera]\nfps = nan\n", [(2, "camera.fps", "not nan")]),
+    "endless": ("[camera]\nfps = inf\n", [(2, "camera.fps", "not inf")]),
+    "array too short": ("[camera]\nregion = [\n 0.1,\n 0.2]\n", [(2, "camera.region", "must have 4 numbers")]),
+    "array with a wrong item": (
+        "[decision]\nignore = ['cat', 5]\n",
+        [(2, "decision.ignore", "item 2 must be text in quotes, not 5")],
+    ),
+    "region outside the picture": ("[camera]\nregion = [0.5, 0, 0.6, 1]\n", [(2, "camera.region", "inside the picture")]),
+    "host with a scheme": ("[mqtt]\nhost = 'mqtt://pi'\n", [(2, "mqtt.host", 'without "mqtt://"')]),
+    "host with a port": ("[mqtt]\nhost = 'pi:1883'\n", [(2, "mqtt.host", "mqtt.port")]),
+    "topic with a wildcard": ("[mqtt]\nprefix = 'a/#'\n", [(2, "mqtt.prefix", "without +, #")]),
+    "device not fit for a topic": ("device = 'Front Door'\n", [(1, "device", "a-z, 0-9")]),
+    "bad TOML": ("[camera]\nfps = = 5\n", [(2, "", "not TOML")]),
+    "bracket never closed": ("[decision]\nignore = ['a',\n\n[mqtt]\nport = 1\n", [(2, "", "it begins here")]),
+    "key twice": ("[camera]\nfps = 1\nfps = 2\n", [(3, "", "not TOML")]),
+    "table twice": ("[camera]\nfps = 1\n[mqtt]\n[camera]\n", [(4, "", "not TOML")]),
+    "not UTF-8": (b"# x\ndevice = 'K\xfcche'\n", [(2, "", "not UTF-8")]),
+    "zero bytes": (b"\0\0\0\0", [(1, "", "not TOML")]),
+    "leave above enter": ("[decision]\nenter = 0.5\nleave = 0.6\n", [(3, "decision.leave", "0.6 is above enter = 0.5")]),
+    "leave above the default enter": ("[decision]\nleave = 0.7\n", [(2, "decision.leave", "above enter = 0.6")]),
+    "enter below the default leave": ("[decision]\nenter = 0.3\n", [(2, "decision.enter", "above enter = 0.3")]),
+    "k above n": ("[decision]\nn = 2\nk = 3\n", [(3, "decision.k", "3 of the last n = 2")]),
+    "latency against fps": ("[budget]\nlatency_ms = 300\n", [(2, "budget.latency_ms", "camera.fps = 5")]),
+    "latency against the budget's fps": ("[budget]\nfps = 2\nlatency_ms = 600\n", [(3, "budget.latency_ms", "budget.fps = 2")]),
+    "budget fps above the camera's": ("[camera]\nfps = 2\n[budget]\nfps = 4\n", [(4, "budget.fps", "camera.fps = 2")]),
+    "a stream without an address": ("[camera]\nkind = 'stream'\nsource = '/dev/video0'\n", [(3, "camera.source", "rtsp://")]),
+    "pictures without a folder": ("[camera]\nkind = 'pictures'\n", [(2, "camera.kind", "camera.source")]),
+    "a password without a user": ("[mqtt]\npassword_file = '/etc/passwd'\n", [(2, "mqtt.password_file", "mqtt.user")]),
+    "a certificate without its key": ("[mqtt]\ntls = true\ntls_cert = '/etc/passwd'\n", [(3, "mqtt.tls_cert", "mqtt.tls_key")]),
+    "a label that no model knows": (
+        "[decision]\nignore = ['backgrund']\n",
+        [(2, "decision.ignore", 'no model knows the label "backgrund" (did you mean background?)')],
+    ),
+    "a group of an unknown label": ("[decision.groups]\na = ['cat']\nb = ['unicron']\n", [(3, "decision.groups.b", '"unicron"')]),
+    "a labels file that is not there": ("[model]\nlabels = 'nope.txt'\n", [(2, "model.labels", "No such file")]),
+    "a model file that is not there": ("[model]\nname = './nope.tflite'\n", [(2, "model.name", "No such file")]),
+    "an unknown model": ("[model]\nname = 'mobilenet_v1_1.0_244'\n", [(2, "model.name", "mobilenet_v1_1.0_224")]),
+    "a certificate that is not there": ("[mqtt]\ntls_ca = '/nope/ca.pem'\n", [(2, "mqtt.tls_ca", "/nope/ca.pem cannot be read")]),
+    "a folder for a file": ("[mqtt]\ntls_ca = '/etc'\n", [(2, "mqtt.tls_ca", "is not a file")]),
+    "pictures that are not there": ("[camera]\nkind='pictures'\nsource='nope'\n", [(3, "camera.source", "No such file")]),
+    "a profile": ("[profile.night]\ncamera.kind = 'v4l2'\n", [(2, "profile.night.camera.kind", "unknown key")]),
+    "a profile against what is outside": (
+        "[decision]\nn = 2\n[profile.night.decision]\nk = 3\n",
+        [(4, "profile.night.decision.k", "3 of the last n = 2")],
+    ),
+    "two faults at once": (
+        "[camera]\nfps = 'a'\n[mqtt]\nport = 99999\n",
+        [(2, "camera.fps", "must be a number"), (4, "mqtt.port", "must be at most 65535")],
+    ),
+    "five faults of every sort at once": (
+        "device = 'A'\nfps = 1\n[decision]\nk = 9\nignore = ['unicron']\n[mqtt]\nuser = 'u'\npassword_file = 'nope'\n",
+        [
+            (1, "device", "a-z"),
+            (2, "fps", "did you mean camera.fps?"),
+            (4, "decision.k", "9 of the last n = 3"),
+            (5, "decision.ignore", "unicron"),
+            (8, "mqtt.password_file", "No such file"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_every_fault_is_named_with_its_line(tmp_path: Path, name: str) -> None:
+    text, expected = BROKEN[name]
+    path = tmp_path / "edged.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = edged("check", "-c", path)
+    assert (done.returncode, done.stdout) == (78, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected), done.stderr
+    for said, (line, key, what) in zip(lines, expected, strict=True):
+        assert said.startswith(f"{path}:{line}: {key}: " if key else f"{path}:{line}: "), said
+        assert what in said, said
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("nope.toml", "No such file"),
+        (".", "is not a file"),
+        ("/proc/self/mem", "cannot be read"),
+        ("/dev/zero", "is not a file"),
+        ("a\nb", "No such"),
+    ],
+)
+def test_a_config_that_cannot_be_read(tmp_path: Path, path: str, what: str) -> None:
+    done = edged("check", "-c", path, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert len(done.stderr.splitlines()) == 1 and what in done.stderr
+
+
+def test_a_config_of_comments_is_valid_and_everything_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("# nothing\n\n")
+    done = edged("check", "-c", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "camera.fps = 5.0  # default" in done.stdout.splitlines()
+
+
+def test_json_says_what_and_from_where(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("[camera]\nfps = 2\n")
+    done = edged("check", "--json", "-c", path)
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["ok"] is True and told["faults"] == []
+    assert told["settings"]["camera"]["fps"] == 2.0
+    assert told["origins"]["camera.fps"] == f"{path}:2"
+    path.write_text("[camera]\nfps = 0\n")
+    done = edged("check", "--json", "-c", path)
+    told = json.loads(done.stdout)
+    assert done.returncode == 78 and told["ok"] is False
+    assert told["faults"] == done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("command", [["run"], ["classify", "x.png"], ["check"]])
+def test_every_command_has_the_same_door(tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("[camera]\nfps = 0\n[mqqt]\n")
+    done = edged(*command, "-c", path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == f"{path}:2: camera.fps: must be more than 0, not 0\n{path}:3: mqqt: unknown table (did you mean mqtt?)\n"
+
+
+def test_the_version() -> None:
+    done = edged("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"edged {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["chek"], "did you mean check?"),
+        (["check", "--jsn"], "--jsn"),
+        (["classify"], "PICTURE"),
+        ([], "Usage"),
+        (["check", "x"], "x"),
+    ],
+)
+def test_a_wrong_command_line_is_2(arguments: list[str], what: str) -> None:
+    done = edged(*arguments)
+    assert done.returncode == 2 and what in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["classify", "-h"], ["run", "-h"]])
+def test_help(arguments: list[str]) -> None:
+    done = edged(*arguments)
+    assert (done.returncode, done.stderr) == (0, "") and "Usage: edged" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error_to_read_about() -> None:
+    command = f"{sys.executable} -m edged check -c {shipped('config', 'edged.toml')} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "" and done.stdout in ("0\n", "141\n")
+
+
+def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edged", "check", "-c", shipped("config", "edged.toml")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 74
+    assert done.stderr == "the output cannot be written: No space left on device\n"
+
+
+def test_closed_streams_are_no_reason_to_fail() -> None:
+    command = f"{sys.executable} -m edged check -c {shipped('config', 'edged.toml')} >&- 2>&-; echo $? >&3"
+    done = subprocess.run(["bash", "-c", f"exec 3>&1; {command}"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n"
+
+
+def test_faults_are_never_wrapped(tmp_path: Path) -> None:
+    path = tmp_path / ("long" * 50) / "edged.toml"
+    path.parent.mkdir()
+    path.write_text(f"device = '{'X' * 300}'\n")
+    done = edged("check", "-c", path, COLUMNS="40")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_exit_codes_are_those_of_the_docs() -> None:
+    from edged import cli, errors
+
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", Path("docs/exit-codes.md").read_text(), re.MULTILINE)}
+    known = {value for name, value in vars(errors).items() if name.isupper()} | {cli.INTERRUPTED, cli.NOBODY_READS}
+    assert documented == known
