@@ -85,7 +85,7 @@ class Courier:
         self._camera = (state, fault, reason)
         log.log(logging.WARNING if fault else logging.INFO, "camera %s%s", state, f": {reason}" if reason else "")
         since = to_rfc3339(self._clock.to_wall(self._camera_since_ns))
-        self._dispatch.retain("camera", CameraState(state=state, since=since, reason=reason, fault=fault))  # type: ignore[arg-type]
+        self._dispatch.retain("camera", CameraState(state=state, since=since, reason=reason, fault=fault))
         if state in _BAD:
             self._named = None
             self._tell(self._decision.forget(self._now_ns(), f"camera {state}: {fault}"), self._now_ns())
@@ -170,7 +170,7 @@ class Courier:
 
     def _to_event(self, change: Change) -> Event:
         return Event(
-            event_type=change.event_type,  # type: ignore[arg-type]
+            event_type=change.event_type,
             label=change.label,
             score=change.score,
             since=to_rfc3339(self._clock.to_wall(change.since_ns)),

@@ -40,6 +40,7 @@ class Supervision:
         self._deadline: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._why_killed = ""
+        self._unfinished = b""  # a line of its stderr that has not ended yet
         self._started_at = 0.0
         self._delay_s = _FIRST_DELAY_S
         self.restarts = 0
@@ -119,9 +120,10 @@ class Supervision:
         if not said:
             self._loop.remove_reader(self._child.stderr.fileno())
             return
-        for line in said.decode(errors="replace").splitlines():
-            level = logging.DEBUG if line.startswith(("INFO:", "W0000", "I0000")) else logging.WARNING
-            log.log(level, "vision: %s", line)
+        *lines, self._unfinished = (self._unfinished + said)[-65536:].split(b"\n")
+        for line in lines:
+            level = logging.DEBUG if line.startswith((b"INFO:", b"W0000", b"I0000")) else logging.WARNING
+            log.log(level, "vision: %s", line.decode(errors="replace"))
 
     def _ended(self) -> None:
         assert self._child is not None
