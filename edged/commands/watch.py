@@ -1,0 +1,103 @@
+"""edged watch: what a subscriber receives, line by line."""
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["--help"]})
+@click.option("-h", "--host", default="localhost", show_default=True, help="The broker.")
+@click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
+@click.option("-t", "--topic", default="edged/#", show_default=True, help="What to subscribe to.")
+@click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
+@click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate of the broker's authority.")
+@click.option("--seconds", default=0.0, help="Stop after so long; 0 = never.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line for each message.")
+def command(
+    host: str,
+    port: int,
+    topic: str,
+    user: str,
+    password_file: str | None,
+    tls_ca: str | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Print every message of edged that a broker passes on."""
+    from edged.delivery.access import Access
+    from edged.delivery.subscriber import listen
+
+    def show(topic: str, payload: bytes, _retained: bool) -> None:
+        sys.stdout.write((to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time())) + "\n")
+        sys.stdout.flush()
+
+    access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
+    listen(access, topic, show, seconds=seconds or None)
+
+
+def to_value(payload: bytes) -> Any:
+    """JSON where it is JSON, text where it is text, else only its size."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return {"bytes": len(payload)}
+    try:
+        value = json.loads(text) if text[:1] == "{" else text
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def to_json_line(topic: str, payload: bytes) -> str:
+    return json.dumps({"topic": topic, "payload": to_value(payload)}, ensure_ascii=False)
+
+
+def to_line(topic: str, payload: bytes, now_s: float) -> str:
+    """Topic, what it says, score, age."""
+    value = to_value(payload)
+    if not isinstance(value, dict):
+        return f"{topic:<28} {printable(str(value))}"
+    words = [f"{topic:<28}", *_words(value)]
+    if (age := _age(value, now_s)) is not None:
+        words.append(age)
+    return " ".join(word for word in words if word)
+
+
+def printable(text: str) -> str:
+    """A message may hold anything, and a terminal obeys much of it."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+
+def _words(value: dict[str, Any]) -> list[str]:
+    best = value["top"][0] if isinstance(value.get("top"), list) and value["top"] else value
+    best = best if isinstance(best, dict) else {}
+    score = best.get("score")
+    said = [value.get("event_type"), value.get("state"), best.get("label") or value.get("card") or value.get("asked")]
+    words = [printable(str(word)) for word in said if isinstance(word, str) and word]
+    if isinstance(score, int | float):
+        words.append(f"{score:.2f}")
+    if value.get("event_type") == "gap":
+        words.append(f"{value.get('from_seq')}..{value.get('to_seq')}: {value.get('dropped')} dropped")
+    reason = value.get("reason")
+    if isinstance(reason, str) and reason:
+        words.append(f"({printable(reason)})")
+    if isinstance(value.get("frames"), dict):
+        words.append(" ".join(f"{key} {count}" for key, count in value["frames"].items()))
+    return words
+
+
+def _age(value: dict[str, Any], now_s: float) -> str | None:
+    frame = value.get("frame")
+    if isinstance(frame, dict) and isinstance(frame.get("age_ms"), int | float):
+        return f"{frame['age_ms']:.0f} ms old"
+    try:
+        then = datetime.fromisoformat(value["time"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    age_s = (datetime.fromtimestamp(now_s, UTC) - then.astimezone(UTC)).total_seconds()
+    return f"{max(0.0, age_s) * 1000:.0f} ms old" if age_s < 10 else f"{age_s:.0f} s old"

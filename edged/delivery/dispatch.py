@@ -1,0 +1,336 @@
+"""The one place where the daemon hands messages in, and where commands come out.
+
+Durable events go through the outbox in two lanes; of a retained topic the last value is sent, and sent again after each
+reconnect; live messages are sent now or not at all. At most `broker.window` messages wait for an answer at any time.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edged.clock import Clock
+from edged.delivery.access import Access
+from edged.delivery.broker import Broker, Down
+from edged.delivery.ledger import Handed, Limits
+from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, Stamp, to_payload, to_rfc3339
+from edged.delivery.opening import open_outbox
+from edged.delivery.outbox import Outbox
+from edged.delivery.rows import to_body, to_message
+from edged.delivery.suspects import Suspects
+
+if TYPE_CHECKING:
+    from edged.config_settings import Mqtt as MqttSettings
+    from edged.config_settings import Outbox as OutboxSettings
+
+log = logging.getLogger("edged")
+
+# reason codes that no second attempt changes: not authorized, topic name invalid, packet too large, payload format invalid
+REFUSALS = {0x87: "not authorized", 0x90: "topic name invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
+_FAILURE = 0x80  # reason codes from here on are failures; MQTT 5, 2.4
+_AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
+_BURST = 16
+_GOODBYE_S = 0.4  # of the deadline of `close`, what saying offline may take
+
+
+class Dispatch:
+    """Thread: the courier's event loop."""
+
+    def __init__(
+        self, *, device: str, prefix: str, boot: str, outbox: Outbox, broker: Broker, clock: Clock, backlog_per_s: float = 50.0
+    ) -> None:
+        self._base = f"{prefix}/{device}"
+        self._boot, self._outbox, self._broker, self._clock = boot, outbox, broker, clock
+        self._backlog_per_s, self._tokens, self._filled_s = backlog_per_s, float(_BURST), time.monotonic()
+        self._handlers: dict[str, Callable[[bytes], None]] = {}
+        self._seq: Counter[str] = Counter()
+        self._values: dict[str, tuple[Body | str, int]] = {"status": (ONLINE, 0)}  # by topic: body, happened_ns
+        self._payloads: dict[str, bytes] = {}  # of the values, once they were sent
+        self._unsent: dict[str, None] = {}  # topics whose value must be sent, in order
+        self._refused: dict[str, str] = {}  # topics whose value the broker does not take
+        self._flying: dict[int, str | Handed] = {}  # by message number: a topic, or a row
+        self._suspects = Suspects()
+        self._connection = 0
+        self._asking = False
+        self._again_s, self._not_before_s = _AGAIN_S, 0.0
+        self._later: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self.results_dropped: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Open for business; connecting goes on in the background for ever."""
+        self._loop = asyncio.get_running_loop()
+        self._outbox.start(self._pump)
+        self._broker.start(self)
+
+    # what the daemon hands in
+
+    def event(self, body: Event, happened_ns: int) -> None:
+        """Durable: kept until a broker has it. `happened_ns` is monotonic."""
+        self._outbox.put(to_body(body.model_dump()), happened_ns)
+
+    def retain(self, topic: str, body: Body | str) -> None:
+        """The value of a retained topic now; what was not yet sent of it is replaced."""
+        self._values[topic] = (body, self._clock.monotonic_ns())
+        self._payloads.pop(topic, None)
+        self._refused.pop(topic, None)
+        self._unsent[topic] = None
+        self._pump()
+
+    def live(self, topic: str, body: Body) -> bool:
+        """Send now, or not at all; False, and counted, when there is nobody to send it to."""
+        why_not = self._why_not()
+        if not why_not:
+            payload = to_payload(body, self._stamp(topic, self._clock.monotonic_ns()))
+            return self.live_bytes(topic, payload)
+        return self._drop(why_not)
+
+    def live_bytes(self, topic: str, payload: bytes) -> bool:
+        """As `live`, for what is not JSON."""
+        if why_not := self._why_not():
+            return self._drop(why_not)
+        name = f"{self._base}/{topic}"
+        if not self._broker.fits(name, payload):
+            return self._drop("too_large")
+        return self._broker.publish(name, payload, qos=0) is not None or self._drop("offline")
+
+    def on_command(self, topic: str, handler: Callable[[bytes], None]) -> None:
+        """Call `handler` with the payload of each message on this topic; not with a retained one, which is no news."""
+        self._handlers[topic] = handler
+        self._broker_subscribe(topic)
+
+    async def replay(self, since_s: float) -> int:
+        """Send the events that were delivered in the last seconds again; how many."""
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._outbox.replay(since_s, lambda count: None if answer.done() else answer.set_result(count))
+        return await answer
+
+    # how it goes
+
+    def counters(self) -> Events:
+        return self._outbox.counters
+
+    @property
+    def broker_connects(self) -> int:
+        return self._broker.connects
+
+    @property
+    def connected(self) -> bool:
+        return self._broker.connected
+
+    @property
+    def degraded(self) -> list[str]:
+        refused = [f"the broker does not take {topic}: {why}" for topic, why in sorted(self._refused.items())]
+        return [*self._broker.degraded, *self._outbox.degraded, *refused]
+
+    async def close(self, deadline_s: float) -> None:
+        """Send what can be sent, say `offline`, hang up, close the outbox."""
+        ends_s = time.monotonic() + deadline_s
+        await self._until_idle(deadline_s - _GOODBYE_S)
+        if self.connected:
+            self.retain("status", OFFLINE)
+            await self._until_idle(ends_s - time.monotonic())
+        self._broker.close()
+        if self._later:
+            self._later.cancel()
+        await asyncio.to_thread(self._outbox.close, max(0.5, ends_s - time.monotonic()))
+
+    async def _until_idle(self, deadline_s: float) -> None:
+        self._idle.clear()
+        self._pump()
+        if self.connected and deadline_s > 0:
+            try:
+                await asyncio.wait_for(self._idle.wait(), deadline_s)
+            except TimeoutError:
+                log.info("not everything could be sent in time; what is durable is kept")
+
+    # what the broker tells
+
+    def on_up(self) -> None:
+        self._connection += 1
+        self._flying.clear()
+        self._asking = False
+        self._not_before_s, self._again_s = 0.0, _AGAIN_S
+        for topic in self._handlers:
+            self._broker_subscribe(topic)
+        self._unsent = dict.fromkeys(["status", *self._values])
+        self._pump()
+
+    def on_down(self, down: Down) -> None:
+        self._connection += 1
+        self._asking = False
+        flying = [thing if isinstance(thing, str) else thing.row.n for thing in self._flying.values()]
+        self._flying.clear()
+        if down.was_up and down.by_broker:
+            for guilty in self._suspects.accuse(flying):
+                self._refuse(guilty, "ended the connection three times")
+        self._outbox.release()
+        self._idle.set()
+
+    def on_acknowledged(self, mid: int, code: int) -> None:
+        thing = self._flying.pop(mid, None)
+        if thing is None:
+            return
+        name = thing if isinstance(thing, str) else thing.row.n
+        if code in REFUSALS:
+            self._refuse(name, REFUSALS[code])
+        elif code >= _FAILURE:
+            self._put_off(name, code)
+        elif isinstance(name, int):
+            self._outbox.acknowledged(name)
+            self._again_s = _AGAIN_S
+        self._suspects.acquit(name)
+        self._pump()
+
+    def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        handler = self._handlers.get(topic.removeprefix(f"{self._base}/"))
+        if handler and not retained:
+            handler(payload)
+
+    # sending
+
+    def _pump(self) -> None:
+        """Send what may be sent now: retained topics first, then events, then late ones."""
+        if not self.connected:
+            return
+        while self._unsent and self._room() > 0:
+            topic = next(iter(self._unsent))
+            del self._unsent[topic]
+            self._send_value(topic)
+        now_s = time.monotonic()
+        if now_s < self._not_before_s:
+            self._pump_later(self._not_before_s - now_s)
+        elif (room := self._room()) > 0 and not self._asking:
+            self._tokens = min(_BURST, self._tokens + (now_s - self._filled_s) * self._backlog_per_s)
+            self._filled_s = now_s
+            self._asking, connection = True, self._connection
+            self._outbox.hand_out(room, int(self._tokens), lambda handed, left: self._take(connection, handed, left))
+
+    def _take(self, connection: int, handed: list[Handed], left: int) -> None:
+        if connection != self._connection:
+            return  # and on_down has given them back
+        self._asking = False
+        self._tokens -= sum(one.late for one in handed)
+        for one in handed:
+            self._send_row(one)
+        if left and not handed:
+            self._pump_later(1 / self._backlog_per_s)
+        elif handed:
+            self._pump()
+        elif not self._flying and not self._unsent:
+            self._idle.set()
+
+    def _send_row(self, one: Handed) -> None:
+        topic = f"{self._base}/{'backlog' if one.late else 'event'}"
+        payload = to_message(one.row, one.session, late=one.late)
+        if not self._broker.fits(topic, payload):
+            self._refuse(one.row.n, "packet too large")
+        elif (mid := self._broker.publish(topic, payload, qos=1)) is not None:
+            self._flying[mid] = one
+            self._suspects.sent(one.row.n)
+
+    def _send_value(self, topic: str) -> None:
+        name = f"{self._base}/{topic}"
+        body, happened_ns = self._values[topic]
+        if topic in self._refused:
+            return
+        if topic not in self._payloads:
+            payload = body.encode() if isinstance(body, str) else to_payload(body, self._stamp(topic, happened_ns))
+            self._payloads[topic] = payload
+        payload, qos = self._payloads[topic], QOS.get(topic, 1)
+        if not self._broker.fits(name, payload):
+            self._refuse(topic, "packet too large")
+        elif (mid := self._broker.publish(name, payload, qos=qos, retain=True)) is not None and qos:
+            self._flying[mid] = topic
+            self._suspects.sent(topic)
+
+    def _room(self) -> int:
+        return (1 if self._suspects.any else self._broker.window) - len(self._flying)
+
+    def _refuse(self, name: str | int, why: str) -> None:
+        if isinstance(name, int):
+            log.error("an event is given up: %s", why)
+            self._outbox.bury(name, why)
+        else:
+            log.error("%s/%s is not sent until it changes: %s", self._base, name, why)
+            self._refused[name] = why
+        self._suspects.acquit(name)
+
+    def _put_off(self, name: str | int, code: int) -> None:
+        """The broker can't take it now."""
+        log.warning("the broker refused a message for now (reason code 0x%02x)", code)
+        if isinstance(name, int):
+            self._outbox.release(name)
+        else:
+            self._unsent[name] = None
+        self._not_before_s = time.monotonic() + self._again_s
+        self._again_s = min(_LONGEST_AGAIN_S, self._again_s * 2)
+
+    def _pump_later(self, delay_s: float) -> None:
+        if self._later is None:
+            self._later = self._loop.call_later(delay_s, self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._later = None
+        self._pump()
+
+    def _stamp(self, topic: str, happened_ns: int) -> Stamp:
+        self._seq[topic] += 1
+        seq = self._seq[topic]
+        return Stamp(
+            schema_="edged/1",
+            id=f"{self._boot}-{seq}",
+            boot=self._boot,
+            seq=seq,
+            time=to_rfc3339(self._clock.to_wall(happened_ns)),
+            clock_synced=self._clock.synced(),
+        )
+
+    def _broker_subscribe(self, topic: str) -> None:
+        if self.connected:
+            self._broker.subscribe(f"{self._base}/{topic}")
+
+    def _why_not(self) -> str:
+        if not self.connected:
+            return "offline"
+        return "" if self._broker.has_room else "slow"
+
+    def _drop(self, reason: str) -> bool:
+        self.results_dropped[reason] = self.results_dropped.get(reason, 0) + 1
+        return False
+
+
+def open_dispatch(*, device: str, state_folder: Path, mqtt: "MqttSettings", outbox: "OutboxSettings", clock: Clock) -> Dispatch:
+    """All of delivery, not yet started. Never raises: an outbox that can't be opened is told in `degraded`."""
+    access = Access(
+        host=mqtt.host,
+        port=mqtt.port,
+        version=mqtt.version,
+        client_id=mqtt.client_id or f"edged-{device}",
+        user=mqtt.user,
+        password_file=mqtt.password_file,
+        allow_plain_password=mqtt.allow_plain_password,
+        tls=mqtt.tls,
+        tls_ca=mqtt.tls_ca,
+        tls_cert=mqtt.tls_cert,
+        tls_key=mqtt.tls_key,
+        keepalive_s=mqtt.keepalive_s,
+        max_packet_bytes=mqtt.max_packet_bytes,
+    )
+    limits = Limits(ttl_s=outbox.ttl_s, max_rows=outbox.max_rows, max_bytes=int(outbox.max_mb * 1e6), keep_rows=outbox.keep_rows)
+    opened = open_outbox(
+        state_folder, clock, durability=outbox.durability, limits=limits, min_free_bytes=int(outbox.min_free_mb * 1e6)
+    )
+    broker = Broker(access, f"{mqtt.prefix}/{device}/status")
+    return Dispatch(
+        device=device,
+        prefix=mqtt.prefix,
+        boot=clock.boot,
+        outbox=opened,
+        broker=broker,
+        clock=clock,
+        backlog_per_s=outbox.backlog_per_s,
+    )

@@ -1,0 +1,196 @@
+"""The outbox's file: a SQLite database. Says how rows are kept, and nothing about which rows are sent or dropped."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edged.delivery.rows import DELIVERED, EVENT, GAP, WAITING, Row, Session
+
+APPLICATION = 0x65646F62  # "edob"; PRAGMA application_id
+SCHEMA_VERSION = 1
+PAGE_BYTES = 4096  # measured, docs/delivery.md: smaller pages write less into the file and no less onto the card
+_COLUMNS = "n, kind, state, boot, seq, happened_ns, offset_s, synced, lived_ns, body"
+_SCHEMA = """
+CREATE TABLE rows(
+  n INTEGER PRIMARY KEY, kind INTEGER NOT NULL, state INTEGER NOT NULL, boot TEXT NOT NULL, seq INTEGER NOT NULL,
+  happened_ns INTEGER NOT NULL, offset_s REAL NOT NULL, synced INTEGER NOT NULL, lived_ns INTEGER NOT NULL,
+  body TEXT NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE sessions(
+  boot TEXT PRIMARY KEY, kernel_boot TEXT NOT NULL, offset_s REAL NOT NULL, synced INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE dead(
+  n INTEGER PRIMARY KEY, boot TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+_MOST_DEAD = 1000
+
+
+class Foreign(sqlite3.DatabaseError):
+    """A database, but not one that this edged can read."""
+
+
+class Store:
+    """One file, or memory. Raises sqlite3.Error. Thread: one at a time."""
+
+    def __init__(self, path: Path | None, *, page_bytes: int = PAGE_BYTES) -> None:
+        """Open or create. Raises Foreign for somebody else's or a newer file, DatabaseError for a broken one."""
+        self.path = path
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
+        self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            self._prepare(page_bytes)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self, page_bytes: int) -> None:
+        ask = self._ask
+        ask("PRAGMA cell_size_check = ON")
+        ask(f"PRAGMA page_size = {page_bytes}")
+        if ask("PRAGMA schema_version") == 0 and ask("SELECT count(*) FROM sqlite_master") == 0:
+            ask("PRAGMA journal_mode = WAL")
+            self._db.executescript(
+                f"BEGIN;{_SCHEMA}PRAGMA application_id={APPLICATION};PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+            )
+        if ask("PRAGMA application_id") != APPLICATION:
+            raise Foreign("not an outbox")
+        if (version := ask("PRAGMA user_version")) > SCHEMA_VERSION:
+            raise Foreign(f"written by a newer edged (schema {version}, this one knows {SCHEMA_VERSION})")
+        if (found := ask("PRAGMA quick_check(1)")) != "ok":
+            raise sqlite3.DatabaseError(str(found).splitlines()[-1])
+        if self.path is not None and ask("PRAGMA journal_mode = WAL") != "wal":
+            raise sqlite3.OperationalError("its file system can not hold a write-ahead log")
+        ask("PRAGMA synchronous = FULL")  # a commit is on the card when it returns
+        ask("PRAGMA wal_autocheckpoint = 256")
+        ask("PRAGMA journal_size_limit = 1048576")
+        ask("PRAGMA cache_size = -512")
+
+    def _ask(self, statement: str) -> Any:
+        row = self._db.execute(statement).fetchone()
+        return row[0] if row else None
+
+    # one transaction at a time: begin, changes, commit or roll_back
+
+    def begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        if self._db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # what could not be written can not be undone either; SQLite did it
+                self._db.execute("ROLLBACK")
+
+    def put(self, row: Row) -> None:
+        """Insert, or replace the row with the same n."""
+        values = (row.n, row.kind, row.state, row.boot, row.seq, row.happened_ns, row.offset_s, row.synced, row.lived_ns, row.body)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO rows({_COLUMNS}, checksum) VALUES(?,?,?,?,?,?,?,?,?,?,?)", (*values, row.checksum())
+        )
+
+    def set_state(self, n: int, state: int) -> None:
+        self._db.execute("UPDATE rows SET state = ? WHERE n = ?", (state, n))
+
+    def delete(self, rows: Iterable[Row]) -> None:
+        """Forget rows; what their boots' sequences had reached is kept."""
+        last: dict[str, int] = {}
+        for row in rows:
+            self._db.execute("DELETE FROM rows WHERE n = ?", (row.n,))
+            last[row.boot] = max(row.seq, last.get(row.boot, 0))
+        for boot, seq in last.items():
+            self._db.execute("UPDATE sessions SET last_seq = max(last_seq, ?) WHERE boot = ?", (seq, boot))
+
+    def bury(self, row: Row, reason: str) -> None:
+        """Move a row to the dead letters, of which the last 1,000 are kept."""
+        self._db.execute("INSERT OR REPLACE INTO dead VALUES(?,?,?,?,?)", (row.n, row.boot, row.seq, row.body, reason))
+        self._db.execute("DELETE FROM dead WHERE n NOT IN (SELECT n FROM dead ORDER BY n DESC LIMIT ?)", (_MOST_DEAD,))
+        self.delete([row])
+
+    def put_session(self, session: Session, last_seq: int = 0) -> None:
+        self._db.execute(
+            "INSERT INTO sessions VALUES(?,?,?,?,?) ON CONFLICT(boot) DO UPDATE SET offset_s = excluded.offset_s,"
+            " synced = excluded.synced, last_seq = max(last_seq, excluded.last_seq)",
+            (session.boot, session.kernel_boot, session.offset_s, session.synced, last_seq),
+        )
+
+    def forget_sessions(self) -> None:
+        """Sessions none of whose rows is left."""
+        self._db.execute("DELETE FROM sessions WHERE boot NOT IN (SELECT DISTINCT boot FROM rows)")
+
+    # reading
+
+    def waiting(self, since_n: int = 0) -> Iterator[Row]:
+        """Rows that wait, oldest first. A row that is not what was stored is left out; `check` counts it."""
+        return self._rows("state = ? AND n >= ?", (WAITING, since_n))
+
+    def waiting_events(self) -> Iterator[Row]:
+        return self._rows("state = ? AND kind = ?", (WAITING, EVENT))
+
+    def everything(self) -> Iterator[Row]:
+        return self._rows("1", ())
+
+    def young(self, since_n: int, happened_after_ns: int) -> Iterator[Row]:
+        """Waiting events of this run of the machine that happened after that."""
+        return self._rows("n >= ? AND state = ? AND kind = ? AND happened_ns > ?", (since_n, WAITING, EVENT, happened_after_ns))
+
+    def late(self, since_n: int, this_run_n: int, happened_until_ns: int) -> Iterator[Row]:
+        """Waiting rows that are no news any more: gaps, events of earlier runs of the machine (n < this_run_n), old ones."""
+        return self._rows(
+            "n >= ? AND state = ? AND (kind = ? OR n < ? OR happened_ns <= ?)",
+            (since_n, WAITING, GAP, this_run_n, happened_until_ns),
+        )
+
+    def delivered(self, *, newest_first: bool = False) -> Iterator[Row]:
+        """Events that a broker acknowledged and that are kept for a replay."""
+        return self._rows("state = ? AND kind = ?", (DELIVERED, EVENT), newest_first)
+
+    def expired(self, lived_before_ns: int) -> Iterator[Row]:
+        return self._rows("state = ? AND kind = ? AND lived_ns < ?", (WAITING, EVENT, lived_before_ns))
+
+    def damaged(self) -> list[Row]:
+        """Waiting rows whose checksum is wrong: as far as they can still be read."""
+        return [row for row, right in self._checked("state = ?", (WAITING,), False) if not right]
+
+    def sessions(self) -> dict[str, tuple[Session, int]]:
+        """By boot: the session and the highest seq that it had given."""
+        highest = dict(self._db.execute("SELECT boot, max(seq) FROM rows GROUP BY boot"))
+        return {
+            boot: (Session(boot, kernel_boot, float(offset_s), bool(synced)), max(last_seq, highest.get(boot) or 0))
+            for boot, kernel_boot, offset_s, synced, last_seq in self._db.execute("SELECT * FROM sessions")
+        }
+
+    def first_n(self, boots: Iterable[str]) -> int:
+        """The lowest n of these sessions' rows; 0 where there is none."""
+        wanted = list(boots)
+        marks = ",".join("?" * len(wanted))
+        row = self._db.execute(f"SELECT min(n) FROM rows WHERE boot IN ({marks})", wanted).fetchone()
+        return int(row[0] or 0)
+
+    def count_delivered(self) -> int:
+        return int(self._ask(f"SELECT count(*) FROM rows WHERE state = {DELIVERED}"))
+
+    def highest_n(self) -> int:
+        return max(int(self._ask("SELECT max(n) FROM rows") or 0), int(self._ask("SELECT max(n) FROM dead") or 0))
+
+    def lived_ns(self) -> int:
+        return int(self._ask("SELECT max(lived_ns) FROM rows") or 0)
+
+    def _rows(self, where: str, values: tuple[int, ...], newest_first: bool = False) -> Iterator[Row]:
+        return (row for row, right in self._checked(where, values, newest_first) if right)
+
+    def _checked(self, where: str, values: tuple[int, ...], newest_first: bool) -> Iterator[tuple[Row, bool]]:
+        order = "DESC" if newest_first else "ASC"
+        for fields in self._db.execute(f"SELECT {_COLUMNS}, checksum FROM rows WHERE {where} ORDER BY n {order}", values):
+            row = to_row(fields)
+            yield row, row.checksum() == fields[10]
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+
+def to_row(fields: tuple[Any, ...]) -> Row:
+    n, kind, state, boot, seq, happened_ns, offset_s, synced, lived_ns, body = fields[:10]
+    return Row(n, kind, state, boot, seq, happened_ns, offset_s, bool(synced), lived_ns, body)

@@ -1,0 +1,56 @@
+"""The other side of the broker, for the commands that look at it: watch and audit."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from edged.delivery.access import Access
+from edged.delivery.broker import Broker, Down
+from edged.errors import UnavailableError
+
+
+class _Listening:
+    """Subscribes at each connection. Thread: the event loop's."""
+
+    def __init__(self, broker: Broker, topic: str, show: Callable[[str, bytes, bool], None], over: asyncio.Future[None]) -> None:
+        self._broker, self._topic, self._show, self._over = broker, topic, show, over
+        self._was_up = False
+
+    def on_up(self) -> None:
+        self._was_up = True
+        self._broker.subscribe(self._topic)
+
+    def on_down(self, down: Down) -> None:
+        if not self._was_up and not self._over.done():
+            self._over.set_exception(UnavailableError(f"no broker at {self._broker.access.place}: {down.reason}"))
+
+    def on_acknowledged(self, mid: int, code: int) -> None:
+        pass
+
+    def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        try:
+            self._show(topic, payload, retained)
+        except BrokenPipeError:
+            if not self._over.done():
+                self._over.set_result(None)
+
+
+def listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None], *, seconds: float | None = None) -> None:
+    """Call `show(topic, payload, retained)` with every message until the time is over or Ctrl-C.
+
+    Raises UnavailableError when the broker can't be reached at first; later it is waited for.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_listen(access, topic, show, seconds))
+
+
+async def _listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None], seconds: float | None) -> None:
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    broker = Broker(access, will_topic="")
+    broker.start(_Listening(broker, topic, show, over))
+    try:
+        await asyncio.wait_for(over, seconds)
+    except TimeoutError:
+        pass
+    finally:
+        broker.close()
