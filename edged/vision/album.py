@@ -93,7 +93,8 @@ def load_picture(path: Path) -> Frame:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise PictureError(f"is {kind}, but {_why(error)}") from None
-    if pixels is None:
+    # the decoder fills what is missing with grey and says nothing; an end that is missing after the last scan is a cut
+    if pixels is None or (kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")):
         raise PictureError(f"is {kind}, but cut off or damaged")
     height, width = pixels.shape[:2]
     return Frame(pixels, "bgr", width, height, time.monotonic_ns(), picture=path.name)  # type: ignore[arg-type]
