@@ -12,6 +12,7 @@ from picamera2 import Picamera2
 
 from edged.vision.camera import CameraFault
 from edged.vision.frame import Frame, Layout
+from edged.vision.pace import Pace
 from edged.vision.rotation import rotated
 from edged.vision.v4l2 import UNKNOWN, holder
 
@@ -55,7 +56,7 @@ class Picamera2Camera:
         buffers: int = 4,
     ) -> None:
         """`source`: a number or an id of `rpicam-hello --list-cameras`. Raises CameraFault: absent, permission, busy, format."""
-        self._name, self._period_ns, self._due_ns = f"camera {source}", round(1e9 / fps), 0
+        self._name, self._pace = f"camera {source}", Pace(fps)
         self._camera = _open(source)
         try:
             self._crop = self._to_crop(region) if not (width_px or rotation) else None
@@ -78,13 +79,11 @@ class Picamera2Camera:
             try:
                 metadata = request.get_metadata()
                 captured_ns = int(metadata.get("SensorTimestamp") or time.monotonic_ns())
-                if captured_ns >= self._due_ns and self._has_settled(metadata):
+                if self._has_settled(metadata) and self._pace.is_due(captured_ns):
                     pixels = request.make_array("main")
                     break
             finally:
                 request.release()
-        # a quarter early is on time: the sensor's own rate is never quite ours
-        self._due_ns = max(self._due_ns, captured_ns - self._period_ns) + self._period_ns * 3 // 4
         width, height = self._size
         pixels = unpadded(pixels, self._format, width, height)
         frame = Frame(pixels, self._layout, width, height, captured_ns, cropped=self._crop is not None)
@@ -97,11 +96,10 @@ class Picamera2Camera:
             return
 
     def _configure(self, size: tuple[int, int], rotation: int, fps: float, exposure_max_ms: float, buffers: int) -> None:
-        camera, upside_down = self._camera, rotation == 180
+        camera = self._camera
         wanted = camera.create_video_configuration(
             main={"format": "YUV420", "size": size},
             raw=None,
-            transform=libcamera.Transform(hflip=upside_down, vflip=upside_down),
             buffer_count=buffers,
             queue=False,  # never a frame that was there before it was asked for
             display=None,
@@ -109,13 +107,12 @@ class Picamera2Camera:
             controls=self._to_controls(fps, exposure_max_ms),
         )
         camera.configure(wanted)
-        given = camera.camera_configuration()  # the camera has the last word about format, size and turn
+        given = camera.camera_configuration()  # the camera has the last word about format and size
         self._format, self._size = str(given["main"]["format"]), tuple(given["main"]["size"])
         if self._format not in _LAYOUTS:
             raise CameraFault("format", f"{self._name}: gives {self._format}, which edged does not know")
         self._layout = _LAYOUTS[self._format]
-        turned = bool(given["transform"].hflip and given["transform"].vflip)
-        self._turn = 0 if upside_down and turned else rotation
+        self._turn = rotation  # of the small picture, here: not every pipeline turns, nor says that it did not
         self._unsettled = _SETTLING if self._crop else 0
 
     def _to_controls(self, fps: float, exposure_max_ms: float) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The camera that shows files: pictures and films of a folder, at an exact rate. For the demo, the bench and the tests."""
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import cv2
@@ -41,7 +42,9 @@ class PicturesCamera:
 
     def read(self) -> Frame:
         """The next picture, BGR, at its turn. Raises CameraFault: ended, format, absent."""
-        pixels, name = next(self._shown)
+        pixels, name = next(self._shown, (None, ""))
+        if pixels is None:
+            raise CameraFault("ended", f"{self._source}: closed")
         now_ns = time.monotonic_ns()
         if now_ns - self._due_ns > self._period_ns:
             self._due_ns = now_ns
@@ -53,8 +56,10 @@ class PicturesCamera:
 
     def close(self) -> None:
         self._closed.set()
+        with contextlib.suppress(ValueError):  # a read is under way in another thread, and ends by itself
+            self._shown.close()
 
-    def _show(self, loop: bool) -> Iterator[Shown]:
+    def _show(self, loop: bool) -> Generator[Shown, None, None]:
         while True:
             any_shown = False
             for path in self._list():

@@ -9,12 +9,14 @@ import cv2
 
 from edged.vision.camera import CameraFault
 from edged.vision.frame import Frame
+from edged.vision.pace import Pace
 from edged.vision.rotation import rotated
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 _CONNECT_S = 3.0
 _TIMEOUT_MS = 4000  # below the 5 s after which a silent camera is a hanging one
 _CREEP = 1e-3  # by how much of the time that passes a shorter way is forgotten; clocks differ by far less
+_MOST_QUEUED, _WAITED_NS = 250, 5_000_000
 _JUMP_NS = 5_000_000_000
 
 
@@ -24,7 +26,7 @@ class StreamCamera:
     def __init__(self, source: str, *, fps: float, rotation: int = 0) -> None:
         """Raises CameraFault: absent when nobody answers there, format when what answers is no film that FFmpeg can play."""
         self._name, self._rotation = without_password(source), rotation
-        self._period_ns, self._due_ns = round(1e9 / fps), 0
+        self._pace = Pace(fps)
         self._clock = SenderClock() if source.startswith("rtsp") else None
         check_answers(source)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
@@ -32,6 +34,7 @@ class StreamCamera:
         if not self._capture.isOpened():
             self._capture.release()
             raise CameraFault("format", f"{self._name}: answers, but not with a film; check the path, the user and the password")
+        self._skip_queued()
 
     def read(self) -> Frame:
         """The first frame that is due, BGR. Raises CameraFault: read_error when the stream ends or falls silent."""
@@ -39,9 +42,8 @@ class StreamCamera:
             if not self._capture.grab():
                 raise CameraFault("read_error", f"{self._name}: the stream ended or fell silent; it is opened again")
             captured_ns = self._sent_ns()
-            if captured_ns >= self._due_ns:
+            if self._pace.is_due(captured_ns):
                 break
-        self._due_ns = max(self._due_ns, captured_ns - self._period_ns) + self._period_ns * 3 // 4
         good, pixels = self._capture.retrieve()
         if not good or pixels is None:
             raise CameraFault("read_error", f"{self._name}: sent a frame that cannot be decoded")
@@ -50,6 +52,13 @@ class StreamCamera:
 
     def close(self) -> None:
         self._capture.release()
+
+    def _skip_queued(self) -> None:
+        """Past what FFmpeg gathered while it found out what the stream is: the first frame to wait for is new."""
+        for _ in range(_MOST_QUEUED):
+            began_ns = time.monotonic_ns()
+            if not self._capture.grab() or time.monotonic_ns() - began_ns > _WAITED_NS:
+                return
 
     def _sent_ns(self) -> int:
         now_ns = time.monotonic_ns()

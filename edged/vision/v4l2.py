@@ -10,6 +10,7 @@ import cv2
 
 from edged.vision.camera import CameraFault
 from edged.vision.frame import Frame
+from edged.vision.pace import Pace
 from edged.vision.rotation import rotated
 
 _ISP = ("unicam", "bcm2835-isp", "bcm2835-codec", "rp1-cfe", "pispbe", "rpivid", "rpi-hevc", "hevc")
@@ -26,7 +27,7 @@ class V4l2Camera:
     ) -> None:
         """Raises CameraFault: absent, permission, busy, format."""
         self._device, self._rotation = to_device(source), rotation
-        self._period_ns, self._due_ns = round(1e9 / fps), 0
+        self._pace = Pace(fps)
         check_device(self._device)
         wanted = [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"), cv2.CAP_PROP_FRAME_WIDTH, width_px or 640]
         wanted += [cv2.CAP_PROP_FRAME_HEIGHT, height_px or 480]
@@ -49,10 +50,8 @@ class V4l2Camera:
             if not self._capture.grab():
                 raise self._fault()
             captured_ns = self._exposed_ns()
-            if captured_ns >= self._due_ns:
+            if self._pace.is_due(captured_ns):
                 break
-        # a quarter early is on time: the camera's own rate is never quite ours
-        self._due_ns = max(self._due_ns, captured_ns - self._period_ns) + self._period_ns * 3 // 4
         good, pixels = self._capture.retrieve()
         if good and self._reduced:
             pixels = cv2.imdecode(pixels, cv2.IMREAD_REDUCED_COLOR_2)  # type: ignore[assignment]

@@ -90,11 +90,14 @@ class Heard:
 class Edged:
     """`edged run` with a config of the test's."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None, python: list[str] | None = None
+    ) -> None:
+        """`python`: what runs Python, where it is not this one."""
         self.config = folder / "edged.toml"
         self.config.write_text(tomlkit.dumps(config))
         self.said = folder / "edged.log"
-        command = [sys.executable, "-m", "edged", "run", "-c", str(self.config)]
+        command = [*(python or [sys.executable]), "-m", "edged", "run", "-c", str(self.config)]
         with self.said.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ | (environment or {}))
 

@@ -1,0 +1,67 @@
+"""The real picamera2 on the real libcamera, whose virtual camera shows pictures. Needs the bed that libcamera/build makes."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.contract.test_cameras import card
+from tests.e2e.running import Edged, wait_for
+from tests.shared import SHARED, needs_shared
+
+HERE = Path(__file__).parent / "libcamera"
+ROOT = Path(os.environ.get("EDGED_BEDS", "/var/tmp/edged-beds"), "libcamera")  # noqa: S108  # made by libcamera/build
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not (ROOT / "built").is_file(), reason=f"no libcamera bed in {ROOT}; `make bed` builds it (as root)"
+)
+
+
+def show(folder: Path, picture: np.ndarray) -> Path:
+    """A folder with the picture as the virtual camera wants it."""
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.jpg"), cv2.resize(picture, (640, 480), interpolation=cv2.INTER_AREA))
+    return folder
+
+
+def in_bed(frames: Path, *command: str) -> list[str]:
+    return [str(HERE / "run"), str(frames), *command]
+
+
+def test_the_contract_of_cameras_holds_for_picamera2(tmp_path):
+    tests = ["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/contract/test_cameras.py", "-k", "picamera2"]
+    done = subprocess.run(
+        in_bed(show(tmp_path / "frames", card()), *tests), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "7 passed" in done.stdout, done.stdout
+
+
+@needs_shared
+@pytest.mark.parametrize("picture", ["bird.bmp", "cat.bmp", "parrot.jpg", "grace_hopper.bmp"])
+def test_what_the_camera_sees_comes_out_of_mqtt_by_its_name(tmp_path, config, heard, picture):
+    assert SHARED is not None
+    reference = json.loads((SHARED / "facts" / "reference_predictions.json").read_text())
+    label = reference[picture]["mobilenet_v1_1.0_224_quant"][0]["label"]
+    config["camera"] = {"kind": "picamera2", "source": "0", "fps": 10.0}
+    model = SHARED / "models" / "mobilenet_v1_1.0_224_quant.tflite"
+    config["model"] = {"name": str(model), "labels": str(SHARED / "labels" / "imagenet_1001.txt")}
+    frames = show(tmp_path / "frames", cv2.imread(str(SHARED / "pictures" / picture)))
+    edged = Edged(tmp_path, config, python=in_bed(frames, "python"))
+    try:
+        results = wait_for(lambda: heard.of("result")[5:], 30, "results")
+        assert heard.of("camera")[-1]["state"] == "ok"
+        assert edged.end() == 0
+    finally:
+        edged.process.kill()
+        edged.process.wait()
+    print(picture, [(r["top"][0]["label"], r["top"][0]["score"], r["frame"]["age_ms"]) for r in results[:3]])
+    for result in results:
+        assert label == result["top"][0]["label"]
+        assert 0 < result["frame"]["age_ms"] < 500
+        assert (result["frame"]["width"], result["frame"]["height"]) == (640, 480)
