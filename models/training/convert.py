@@ -112,7 +112,9 @@ def main() -> None:
     some = rng.choice(np.flatnonzero(photos.split == "train"), _CALIBRATION, replace=False)
     to_file = lambda rows: views_of(photos, rows, a.px).permute(0, 2, 3, 1).contiguous().numpy()  # noqa: E731
     path = a.models / f"{a.name}.tflite"
-    quantised(net, a.px, to_file(some), path)
+    calibration = to_file(some)
+    calibration[0], calibration[1] = -1, 1  # black and white must be within what the input can hold
+    quantised(net, a.px, calibration, path)
     rows = np.flatnonzero((photos.split == "test") & (photos.label >= 0))
     scores, label = scores_of(path, to_file(rows)), photos.label[rows]
     content = path.read_bytes()

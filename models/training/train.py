@@ -60,7 +60,7 @@ def main() -> None:
     ask.add_argument("--rate", type=float, default=3e-3)
     ask.add_argument("--from", dest="start", type=Path, help="weights to begin with (another run's checkpoint)")
     ask.add_argument("--leave-out", default="", help="sources never learnt from; their own figure is reported")
-    ask.add_argument("--threads", type=int, default=2)
+    ask.add_argument("--threads", type=int, default=1, help="two waiting for each other lose more than they gain on a busy machine")
     a = ask.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
