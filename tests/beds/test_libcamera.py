@@ -14,7 +14,7 @@ from tests.e2e.running import Edged, wait_for
 from tests.shared import SHARED, needs_shared
 
 HERE = Path(__file__).parent / "libcamera"
-ROOT = Path(os.environ.get("EDGED_BEDS", "/var/tmp/edged-beds"), "libcamera")  # noqa: S108  # made by libcamera/build
+ROOT = Path(os.environ.get("EDGED_BEDS", "/var/tmp/edged-beds"), "libcamera")
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not (ROOT / "built").is_file(), reason=f"no libcamera bed in {ROOT}; `make bed` builds it (as root)"
@@ -39,7 +39,7 @@ def test_the_contract_of_cameras_holds_for_picamera2(tmp_path):
         in_bed(show(tmp_path / "frames", card()), *tests), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "7 passed" in done.stdout, done.stdout
+    assert "6 passed" in done.stdout, done.stdout
 
 
 @needs_shared
