@@ -17,17 +17,38 @@ from edged.throwaway import Lost, ThrowAway
 
 CHECK_LIMIT_S = 30.0
 _CHILD = "edged.vision.probe"
+_Layout = Literal["bgr", "rgb", "gray", "nv12", "yuv420"]
+# a size that is not configured: what the cameras ask for themselves, and for the others what is common
+_GIVES: dict[str, tuple[_Layout, int, int]] = {
+    "picamera2": ("yuv420", 640, 480),
+    "v4l2": ("bgr", 640, 480),
+    "stream": ("bgr", 1280, 720),
+    "pictures": ("bgr", 640, 480),
+}
 
 
 @dataclass(frozen=True)
 class Scene:
     """What the camera hands to the preprocessing: it costs time too."""
 
-    layout: Literal["bgr", "rgb", "gray", "nv12", "yuv420"] = "bgr"
+    layout: _Layout = "bgr"
     width: int = 640
     height: int = 480
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     crop: Literal["full", "centre", "letterbox"] = "full"
+
+    @classmethod
+    def of_camera(
+        cls,
+        kind: str,
+        width_px: int,
+        height_px: int,
+        region: tuple[float, float, float, float],
+        crop: Literal["full", "centre", "letterbox"],
+    ) -> "Scene":
+        """What a camera of this kind gives, as far as it is known before it is opened."""
+        layout, width, height = _GIVES[kind]
+        return cls(layout, width_px or width, height_px or height, region, crop)
 
     @property
     def key(self) -> str:

@@ -6,7 +6,6 @@ A prediction alone never chooses; it only spares measuring what is far out of re
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 from edged.errors import ModelError
 from edged.models.cost import Point, to_cost
@@ -109,7 +108,8 @@ def _next(open_: list[Candidate], choice: Choice) -> Candidate | None:
     """The most accurate one that may still be the answer."""
     _predict(open_)
     tried = [c.measured for c in open_ if c.measured]
-    spread = median(m.p95_ms / m.p50_ms for m in tried) if tried else 1.0
+    # the steadiest of them: what others took from the board meanwhile must not rule anything out
+    spread = min((m.p95_ms / m.p50_ms for m in tried), default=1.0)
     last = len(choice.order) == MOST_MEASURED - 1
     slack = _SAFE if last else _SLACK if len(tried) > 2 else _SLACK_FIRST
     for candidate in open_:

@@ -112,3 +112,8 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "fits": candidate.fits,
         "why_not": candidate.why_not,
     }
+
+
+def to_threads(configured: int, cores: int) -> list[int]:
+    """Which numbers of threads are tried: the configured one, else 1 to all cores, at most 4. Pure."""
+    return [configured] if configured else list(range(1, min(4, max(1, cores)) + 1))

@@ -58,12 +58,23 @@ class Store:
                 found[card.name] = Held(card, path, False)
         return [found[name] for name in sorted(found)]
 
+    def known(self) -> list[Card]:
+        """Shipped cards, and those of the state folder, which may also be of models that are still to be pulled."""
+        own = [card for card_file in sorted(self.folder.glob("*.toml")) for card in load_cards(card_file)]
+        cards = {card.name: card for card in (*self.shipped.cards, *own)}
+        return list(cards.values())
+
+    def known_card(self, name: str) -> Card | None:
+        """The shipped card of that name, else the state folder's."""
+        return self.shipped.by_name(name) or next((card for card in self.known() if card.name == name), None)
+
     def held_by_name(self, name: str) -> Held:
         """Raises ModelError that says how to get it."""
         held = {one.card.name: one for one in self.held()}
         if name in held:
             return held[name]
-        if self.shipped.by_name(name):
+        known = self.known()
+        if any(card.name == name for card in known):
             raise ModelError(
                 f"model {name} is known but not installed: fetch it with 'edged models pull {name}', or copy its file here "
                 f"and run 'edged models add FILE'"

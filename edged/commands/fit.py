@@ -1,0 +1,98 @@
+"""edged fit: the most accurate model that meets the budget on this board, measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+@click.option("--family", metavar="NAME", help="What to choose among; without it model.family.")
+@click.option("--latency-ms", type=float, help="Instead of the config's budget.latency_ms; so too the next four.")
+@click.option("--memory-mb", type=float)
+@click.option("--size-mb", type=float)
+@click.option("--fps", type=float)
+@click.option("--min-top1", type=float)
+@click.option("--again", is_flag=True, help="Measure anew what was measured before.")
+@click.option("--nice", type=click.IntRange(0, 19), default=0, help="Lower priority while measuring.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also draw accuracy against latency, as SVG.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+def command(
+    config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None
+) -> int:
+    """Choose by measuring; exit 69 when nothing fits."""
+    from edged.atomic import write_file
+    from edged.config import load_settings
+    from edged.errors import OK, UNAVAILABLE
+    from edged.models.admission import Admission, Scene
+    from edged.models.choice import MOST_MEASURED, Budget
+    from edged.models.fit import MEASURE_S, Fitting, to_threads
+    from edged.models.plot import to_svg
+    from edged.models.store import Store
+
+    settings = load_settings(config)
+    camera, model = settings.camera, settings.model
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    budget = Budget(**(settings.budget.model_dump() | given))
+    scene = Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop)
+    admission = Admission(settings.state_folder, nice=nice)
+    fitting = Fitting(Store(settings.state_folder), admission, scene, to_threads(model.threads, admission.board.cores))
+    if not as_json:
+        click.echo(f"measuring at most {MOST_MEASURED} models, about {2 * MEASURE_S:.0f} s each", err=True)
+    with _Counter(hidden=as_json) as counter:
+        fit = fitting.fit(family or model.family, budget, counter.next, again=again)
+    told = fit.to_json()
+    if plot is not None:
+        write_file(plot, to_svg(told).encode())
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        _print(told)
+    return OK if fit.chosen else UNAVAILABLE
+
+
+def _print(told: dict[str, Any]) -> None:
+    from edged.commands.models import print_table, to_cell
+
+    headings = ("candidate", "top-1", "predicted ms", "p50 ms", "p95 ms", "memory MB", "MB", "threads", "fits", "why not")
+    keys = ("name", "top1", "predicted_ms", "p50_ms", "p95_ms", "memory_mb", "size_mb", "threads", "fits", "why_not")
+    print_table(
+        headings,
+        [[("yes" if row[key] else "") if key == "fits" else to_cell(row[key]) for key in keys] for row in told["candidates"]],
+    )
+    budget = ", ".join(f"{name} {limit:g}" for name, limit in told["budget"].items()) or "no limit"
+    click.echo(f"{told['board']}; budget: {budget}; {told['measured']} looked at in {told['seconds']} s", err=True)
+    if told["chosen"]:
+        click.echo(f"chosen: {told['chosen']}")
+    else:
+        click.echo(f"nothing fits{'; ' + told['nearest'] if told['nearest'] else ''}", err=True)
+
+
+class _Counter:
+    """Says on stderr what is being measured."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from edged.models.choice import MOST_MEASURED
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)
+        self._task = self._progress.add_task("", total=MOST_MEASURED)
+        self._begun = 0
+
+    def __enter__(self) -> "_Counter":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def next(self, name: str) -> None:
+        """`name` is measured now; all before it are done."""
+        self._progress.update(self._task, description=name, completed=self._begun)
+        self._begun += 1

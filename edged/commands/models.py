@@ -1,0 +1,270 @@
+"""edged models: which models there are, and bringing them here."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edged.models.card import Card
+    from edged.models.store import Store
+
+_config = click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+_json = click.option("--json", "as_json", is_flag=True, help="JSON for machines.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Show, add, fetch, check and remove models."""
+
+
+@command.command("list")
+@_config
+@_json
+def list_(config: Path | None, as_json: bool) -> None:
+    """A line for each model that is known: what it costs, how well it sees, whether it is here."""
+    rows = to_rows(_store(config))
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    headings = ("name", "px", "M MACs", "M params", "top-1", "MB", "installed", "measured here")
+    keys = ("name", "px", "million_macs", "million_params", "top1", "size_mb", "installed", "measured")
+    print_table(headings, [[to_cell(row[key]) for key in keys] for row in rows])
+
+
+@command.command()
+@click.argument("name")
+@_config
+@_json
+def show(name: str, config: Path | None, as_json: bool) -> None:
+    """Everything that is known of one model."""
+    from edged.models.catalogue import to_catalogue
+
+    store = _store(config)
+    known = to_catalogue(store.known())
+    card = known.by_name(name)
+    if card is None:
+        raise _no_model(name, known.near(name))
+    row = next(row for row in to_rows(store) if row["name"] == name)
+    facts = card.model_dump(mode="json", exclude_none=True) | {
+        key: row[key] for key in ("macs_deviation", "installed", "path", "measured")
+    }
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for key, value in facts.items():
+        if value not in ("", None, [], {}):
+            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-l", "--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line; wins over the card's.")
+@click.option("--card", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with the model's card.")
+@click.option("--as", "name", default="", metavar="NAME", help="Its name; a name of the catalogue vouches that it is that model.")
+@_config
+@_json
+def add(file: Path, labels: Path | None, card: Path | None, name: str, config: Path | None, as_json: bool) -> None:
+    """Install a .tflite from this machine or a USB stick; it is tried first."""
+    from edged.models.admission import Admission
+    from edged.models.install import Wish
+    from edged.models.install import add as install_file
+
+    store, admission = _store(config), Admission(_state_folder(config))
+    one = install_file(store, file, Wish(labels, card, name), admission)
+    accuracy = (
+        f"top-1 {one.card.top1:.3f}" if one.card.top1 is not None else "unverified, of unknown accuracy: never chosen by auto"
+    )
+    if as_json:
+        click.echo(json.dumps({"name": one.card.name, "path": str(one.path), "sha256": one.sha256, "top1": one.card.top1}))
+    else:
+        click.echo(f"installed {one.card.name} ({accuracy})")
+
+
+@command.command()
+@click.argument("names", nargs=-1, metavar="NAME…")
+@click.option("--all", "everything", is_flag=True, help="Every model that is published and not here yet.")
+@click.option("--mirror", default="", metavar="URL", help="Fetch the archives from there; their hashes must be the same.")
+@_config
+@_json
+def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | None, as_json: bool) -> int:
+    """Fetch published models; what is not exactly the published file is not installed."""
+    from edged.errors import OK, EdgedError
+    from edged.models.admission import Admission
+    from edged.models.pull import pull as fetch
+
+    if bool(names) == everything:
+        raise click.UsageError("name the models, or say --all")
+    store, admission, code = _store(config), Admission(_state_folder(config)), OK
+    for card in _wanted(store, names):
+        try:
+            with _Bar(card.name, hidden=as_json) as bar:
+                one = fetch(store, card, mirror, admission, bar)
+            told: dict[str, Any] = {"name": card.name, "installed": True, "path": str(one.path)}
+        except EdgedError as error:
+            if len(names) == 1:
+                raise
+            code, told = error.exit_code, {"name": card.name, "installed": False, "error": str(error)}
+        click.echo(
+            json.dumps(told, ensure_ascii=False) if as_json else told.get("error") or f"installed {card.name}",
+            err="error" in told and not as_json,
+        )
+    return code
+
+
+@command.command()
+@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.option("--again", is_flag=True, help="Also try each one anew, whatever was found before.")
+@_config
+@_json
+def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bool) -> int:
+    """Check files, hashes, labels and graphs of installed models; exit 1 when one is not what it was."""
+    from edged.errors import FAILED, OK
+    from edged.models.admission import Admission
+    from edged.models.install import verify as check
+
+    store = _store(config)
+    admission = Admission(_state_folder(config)) if again else None
+    faults = {name: check(store, name, admission) for name in names or [held.card.name for held in store.held()]}
+    if as_json:
+        click.echo(
+            json.dumps([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()], ensure_ascii=False)
+        )
+    else:
+        for name, fault in faults.items():
+            click.echo(fault or f"{name}: ok", err=bool(fault))
+    return FAILED if any(faults.values()) else OK
+
+
+@command.command()
+@click.argument("name")
+@_config
+@_json
+def remove(name: str, config: Path | None, as_json: bool) -> None:
+    """Take an installed model away."""
+    from edged.models.install import remove as take_away
+
+    take_away(_store(config), name)
+    click.echo(json.dumps({"removed": name}) if as_json else f"removed {name}")
+
+
+def to_rows(store: "Store") -> list[dict[str, Any]]:
+    """What `list` and `show` tell of each known model; `measured` is the newest p95 on this board."""
+    from edged.models.board import load_board
+    from edged.models.ledger import Ledger
+
+    held = {one.card.name: one for one in store.held()}
+    board = load_board().key
+    # one entry is "sha256 | runtime | board | threads | scene"
+    measured = {key.split(" | ")[0]: m for key, m in Ledger(store.folder.parent).measurements().items() if f" | {board} | " in key}
+    rows = []
+    for card in store.known():
+        here = held.get(card.name)
+        found = measured.get(card.sha256) if card.sha256 else None
+        rows.append(
+            {
+                "name": card.name,
+                "family": card.family,
+                "px": card.px,
+                "dtype": card.dtype,
+                "million_macs": card.million_macs,
+                "macs_deviation": None if card.macs_deviation is None else round(card.macs_deviation, 3),
+                "million_params": card.million_params,
+                "top1": card.top1,
+                "size_mb": round(card.bytes / 1e6, 2) if card.bytes else None,
+                "installed": here is not None and ("bundled" if here.bundled else "yes"),
+                "path": str(here.path) if here else None,
+                "measured": f"{found.p95_ms:.1f} ms × {found.threads}" if found else None,
+            }
+        )
+    return rows
+
+
+def to_cell(value: object) -> str:
+    """Pure."""
+    if value is None or value is False:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_table(headings: tuple[str, ...], rows: list[list[str]]) -> None:
+    """Lined up for a terminal; tab-separated for a pipe, so that cut and awk can read it."""
+    if not sys.stdout.isatty():
+        for row in (list(headings), *rows):
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading in ("name", "candidate"))
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+class _Bar:
+    """A progress bar on stderr; it has the four methods that pooch asks for."""
+
+    def __init__(self, name: str, *, hidden: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)
+        self._task = self._progress.add_task(name, total=None)
+        self.total = 0
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, more_bytes: int) -> None:
+        self._progress.update(self._task, advance=more_bytes, total=self.total or None)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        self._progress.refresh()
+
+
+def _wanted(store: "Store", names: tuple[str, ...]) -> "list[Card]":
+    from edged.models.catalogue import to_catalogue
+
+    known = to_catalogue(store.known())
+    if not names:
+        here = {held.card.name for held in store.held()}
+        return [card for card in known.cards if card.archive_sha256 and card.name not in here]
+    wanted = []
+    for name in names:
+        card = known.by_name(name)
+        if card is None:
+            raise _no_model(name, known.near(name))
+        wanted.append(card)
+    return wanted
+
+
+def _no_model(name: str, near: str) -> Exception:
+    from edged.errors import ModelError
+
+    return ModelError(f"there is no model \"{name}\"{near}: 'edged models list' shows all")
+
+
+def _state_folder(config: Path | None) -> Path:
+    from edged.config import load_settings
+
+    return load_settings(config).state_folder
+
+
+def _store(config: Path | None) -> "Store":
+    from edged.models.store import Store
+
+    return Store(_state_folder(config))

@@ -1,0 +1,155 @@
+"""Bringing models into the store and taking them out: whole or not at all. The card is written last and removed first."""
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+
+from edged.atomic import sync_folder, write_file
+from edged.errors import ModelError, WriteError
+from edged.models.admission import Admission
+from edged.models.card import Card, load_cards
+from edged.models.graph import Interface
+from edged.models.labels import fit_labels, load_labels
+from edged.models.store import Installed, Store, read_model, to_bare_card, to_interface_of
+
+_ALIKE = 0.01  # the MACs of the same network agree within this
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator said besides the file."""
+
+    labels: Path | None = None
+    card: Path | None = None
+    name: str = ""
+
+
+def add(store: Store, path: Path, wish: Wish, admission: Admission | None) -> Installed:
+    """Install a file from anywhere. Tried first by `admission`, where one is given. Raises ModelError, WriteError."""
+    model = read_model(path)
+    card = to_card(store, path, model, wish)
+    labels = store.labels_of(card, str(wish.labels or ""), path)
+    one = Installed(card, path, labels, hashlib.sha256(model).hexdigest())
+    if admission is not None:
+        verdict = admission.admit(one, again=True)
+        if not verdict.admitted:
+            raise ModelError(f"{path}: refused: {verdict.reason}")
+    return install(store, one, model, own_labels=wish.labels is not None)
+
+
+def install(store: Store, one: Installed, model: bytes, *, own_labels: bool) -> Installed:
+    """Write the three files. Raises ModelError when the name is taken by another file, WriteError."""
+    card = one.card
+    held = {h.card.name: h for h in store.held()}.get(card.name)
+    if held is not None and held.bundled:
+        raise ModelError(f"the name {card.name} belongs to a bundled model: choose another with --as")
+    if held is not None and hashlib.sha256(read_model(held.path)).hexdigest() != one.sha256:
+        cure = f"'edged models remove {card.name}' first, or choose a name with --as"
+        raise ModelError(f"another model is installed as {card.name}: {cure}")
+    target = store.folder / f"{card.name}.tflite"
+    if own_labels:
+        text = ("\n".join(one.labels) + "\n").encode()
+        card = card.model_copy(update={"labels": f"{card.name}.txt", "labels_sha256": hashlib.sha256(text).hexdigest()})
+    card = card.model_copy(update={"file": "", "sha256": one.sha256, "bytes": len(model)})
+    try:
+        write_file(target, model)
+        if own_labels:
+            write_file(target.with_suffix(".txt"), text)
+        write_file(target.with_suffix(".toml"), tomlkit.dumps(card.to_toml()).encode())
+    except WriteError:
+        if held is None:
+            _clear(target)
+        raise
+    return Installed(card, target, one.labels, one.sha256)
+
+
+def remove(store: Store, name: str) -> None:
+    """Raises ModelError for what is not installed or was bundled, WriteError."""
+    held = store.held_by_name(name)
+    if held.bundled:
+        raise ModelError(f"model {name} came with edged and cannot be removed alone")
+    try:
+        held.path.with_suffix(".toml").unlink()
+        _clear(held.path)
+        sync_folder(store.folder)
+    except OSError as e:
+        raise WriteError(f"{held.path}: cannot be removed: {e.strerror}") from None
+
+
+def verify(store: Store, name: str, admission: Admission | None) -> str:
+    """What is wrong with an installed model, or nothing: file, hash, labels, graph, and where `admission` is given a new trial."""
+    try:
+        one = store.open(store.held_by_name(name))
+        to_interface_of(read_model(one.path), one.path)
+        if admission is not None and not (verdict := admission.admit(one, again=True)).admitted:
+            return verdict.reason
+    except ModelError as fault:
+        return str(fault)
+    return ""
+
+
+def to_card(store: Store, path: Path, model: bytes, wish: Wish) -> Card:
+    """The card for a file: the one that was given, the one of its hash, the one it is vouched for, or what its graph tells."""
+    interface = to_interface_of(model, path)
+    sha256 = hashlib.sha256(model).hexdigest()
+    if wish.card is not None:
+        return _named(_given_card(wish.card, path, sha256, interface), wish.name)
+    if known := store.by_sha256(sha256):
+        return _named(known, wish.name)
+    bare = to_bare_card(path, model, interface, wish.name)
+    if vouched := (store.known_card(wish.name) if wish.name else None):
+        if not _alike(vouched, bare):
+            raise ModelError(f"{path}: this is no {wish.name}: its graph has {_shape(bare)}, the card says {_shape(vouched)}")
+        return vouched.model_copy(update={"expected": [], "verified": True})
+    if twin := next((card for card in store.shipped.cards if _alike(card, bare)), None):
+        # it looks like one of them, so its labels are theirs; whether it sees as well as they do nobody knows
+        told = {"network": twin.network, "width_multiplier": twin.width_multiplier, "labels": twin.labels}
+        told |= {"labels_sha256": twin.labels_sha256, "background_offset": twin.background_offset, "family": twin.family}
+        return bare.model_copy(update=told)
+    return bare
+
+
+def _given_card(card_file: Path, path: Path, sha256: str, interface: Interface) -> Card:
+    cards = load_cards(card_file)
+    fitting = [card for card in cards if card.sha256 == sha256] or [card for card in cards if not card.sha256]
+    if len(fitting) != 1:
+        raise ModelError(f"{card_file}: {len(fitting)} of its {len(cards)} cards can be of {path} (by SHA-256 {sha256[:12]}…)")
+    (card,) = fitting
+    hold_against(card, interface, str(card_file))
+    labels = card_file.parent / card.labels
+    if card.labels and "/" not in card.labels and labels.is_file():
+        fit_labels(load_labels(labels, card.labels_sha256), card.label_count, card.background_offset, str(labels))
+    return card
+
+
+def hold_against(card: Card, interface: Interface, where: str) -> None:
+    """Raises ModelError when the graph is not what the card says."""
+    says = (card.label_count, card.px, card.dtype, card.output)
+    gives = (interface.classes, max(interface.height, interface.width), interface.input_dtype, interface.output)
+    if says != gives:
+        card_says, graph_has = ("{} scores, {} px, {}, {}".format(*one) for one in (says, gives))
+        raise ModelError(f"{where}: the card of {card.name} says {card_says}, but the graph has {graph_has}")
+
+
+def _named(card: Card, name: str) -> Card:
+    return Card.model_validate(card.model_dump() | {"name": name}) if name else card
+
+
+def _alike(card: Card, bare: Card) -> bool:
+    """The same network by its shapes; a hash is what tells whether it is the same file."""
+    if card.million_macs is None or bare.million_macs is None or abs(card.million_macs / bare.million_macs - 1) > _ALIKE:
+        return False
+    return (card.px, card.dtype, card.label_count, card.output) == (bare.px, bare.dtype, bare.label_count, bare.output)
+
+
+def _shape(card: Card) -> str:
+    return f"{card.px} px, {card.dtype}, {card.million_macs} million MACs, {card.label_count} scores ({card.output})"
+
+
+def _clear(target: Path) -> None:
+    for suffix in (".tflite", ".txt"):
+        with contextlib.suppress(OSError):
+            target.with_suffix(suffix).unlink()

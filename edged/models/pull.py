@@ -1,0 +1,120 @@
+"""Fetching published models: pooch downloads and checks the archive's hash, and only then is anything unpacked."""
+
+import hashlib
+import os
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from edged.errors import ModelError, UnavailableError, WriteError
+from edged.models.admission import Admission
+from edged.models.card import Card
+from edged.models.graph import LARGEST_BYTES
+from edged.models.install import hold_against, install
+from edged.models.store import Installed, Store, to_interface_of
+
+STALL_S = 20.0  # a server that is silent for longer has stalled
+_MOST_MEMBERS = 1000
+
+
+class Progress(Protocol):
+    """What a download tells while it runs; tqdm has the same methods."""
+
+    total: int
+
+    def update(self, more_bytes: int) -> None: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def pull(store: Store, card: Card, mirror: str, admission: Admission | None, progress: Progress | bool = False) -> Installed:
+    """Download, check, unpack the one .tflite, try it, install it. Raises ModelError, UnavailableError, WriteError."""
+    if not card.archive_sha256:
+        where = f"get https://{card.archive}" if card.archive else "copy its file here"
+        raise ModelError(
+            f"model {card.name} has no archive whose hash is known, so it is not fetched: {where} and 'edged models add' it"
+        )
+    folder = store.folder / ".pull"
+    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress)
+    model = to_model(archive)
+    if card.sha256 and hashlib.sha256(model).hexdigest() != card.sha256:
+        raise ModelError(f"{archive.name}: the .tflite in it is not the one that the card of {card.name} names")
+    unpacked = folder / f"{card.name}.tflite"
+    hold_against(card, to_interface_of(model, archive), str(archive))
+    try:
+        unpacked.write_bytes(model)
+        one = Installed(card, unpacked, store.labels_of(card, "", unpacked), hashlib.sha256(model).hexdigest())
+        if admission is not None and not (verdict := admission.admit(one)).admitted:
+            raise ModelError(f"model {card.name} is refused: {verdict.reason}")
+        return install(store, one, model, own_labels=False)
+    except OSError as e:
+        raise WriteError(f"{unpacked}: cannot be written: {e.strerror}: nothing was installed") from None
+    finally:
+        for leftover in (unpacked, archive):
+            leftover.unlink(missing_ok=True)
+
+
+def to_url(card: Card, mirror: str) -> str:
+    """Pure. A mirror holds the archives side by side, under their own names."""
+    return f"{mirror.rstrip('/')}/{PurePosixPath(card.archive).name}" if mirror else f"https://{card.archive}"
+
+
+def download(url: str, sha256: str, folder: Path, progress: Progress | bool) -> Path:
+    """The archive, whole and with that hash; it is not there otherwise. Raises ModelError, UnavailableError, WriteError."""
+    import pooch  # late: only this command needs the network
+    import requests
+
+    target = folder / PurePosixPath(url).name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch = pooch.HTTPDownloader(progressbar=progress, timeout=STALL_S)
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
+    except requests.HTTPError as e:
+        raise UnavailableError(f"{url}: the server refused ({e}): nothing was installed") from None
+    except requests.RequestException as e:
+        raise UnavailableError(
+            f"{url}: the download failed ({_what(e)}): nothing was installed; run the same command again"
+        ) from None
+    except ValueError as e:  # pooch's word for a hash that differs
+        if "hash" not in str(e).lower():
+            raise
+        raise ModelError(
+            f"{url}: the archive is not the published one (its SHA-256 is not {sha256[:12]}…): nothing was installed"
+        ) from None
+    except OSError as e:
+        raise WriteError(f"{target}: cannot be written: {e.strerror or e}: nothing was installed") from None
+
+
+def to_model(archive: Path) -> bytes:
+    """The one .tflite of an archive. Nothing of it is written anywhere. Raises ModelError for what is no plain archive."""
+    if archive.suffix == ".tflite":
+        return archive.read_bytes()
+    try:
+        with tarfile.open(archive, "r:gz") as content:
+            found = []
+            for number, member in enumerate(content):
+                linked = member.linkname if member.issym() or member.islnk() else ""
+                if number >= _MOST_MEMBERS or _escapes(member.name) or _escapes(linked):
+                    raise ModelError(f"{archive.name}: {member.name!r} in it points outside of the archive: it is not unpacked")
+                if member.isreg() and member.name.endswith(".tflite") and member.size <= LARGEST_BYTES:
+                    found.append(member)
+            if len(found) != 1:
+                raise ModelError(f"{archive.name}: holds {len(found)} .tflite files instead of one")
+            file = content.extractfile(found[0])
+            assert file is not None
+            return file.read()
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
+        raise ModelError(f"{archive.name}: the archive is damaged ({str(e) or type(e).__name__})") from None
+
+
+def _escapes(name: str) -> bool:
+    return name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or "\0" in name
+
+
+def _what(error: Exception) -> str:
+    """The innermost reason, without the layers that carried it."""
+    reason: BaseException = error
+    while reason.__cause__ or reason.__context__:
+        reason = reason.__cause__ or reason.__context__ or reason
+    return os.strerror(reason.errno) if isinstance(reason, OSError) and reason.errno else str(reason) or type(reason).__name__
