@@ -62,6 +62,7 @@ def test_a_killed_vision_process_comes_back_and_the_broker_never_notices(tmp_pat
         os.kill(edged.vision_pid(), signal.SIGKILL)
         lost = wait_for(lambda: [c for c in heard.of("camera") if c["state"] == "lost"], 5, "camera says so")
         assert "SIGKILL" in lost[0]["reason"]
+        wait_for(lambda: heard.of("label")[-1] == "unknown", 2, "what is not seen is not claimed")
         before = len(heard.of("result"))
         killed = time.monotonic()
         wait_for(lambda: len(heard.of("result")) > before, 10, "results are back")
