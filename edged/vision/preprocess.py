@@ -52,7 +52,8 @@ def to_rgb(frame: Frame, width: int, height: int, region: Region = (0.0, 0.0, 1.
     if crop != "letterbox":
         return _resized(frame, left, top, wide, high, width, height)
     fit = min(width / wide, height / high)
-    inner_w, inner_h = max(2, round(wide * fit / 2) * 2), max(2, round(high * fit / 2) * 2)
+    grid = 4 if frame.layout == "yuv420" else 2  # its halved planes lie below one another in whole rows
+    inner_w, inner_h = (max(grid, round(side * fit / grid) * grid) for side in (wide, high))
     whole = np.full((height, width, 3), _GREY, np.uint8)
     x, y = (width - inner_w) // 2, (height - inner_h) // 2
     whole[y : y + inner_h, x : x + inner_w] = _resized(frame, left, top, wide, high, inner_w, inner_h)
