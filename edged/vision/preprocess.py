@@ -53,7 +53,8 @@ def to_rgb(frame: Frame, width: int, height: int, region: Region = (0.0, 0.0, 1.
         return _resized(frame, left, top, wide, high, width, height)
     fit = min(width / wide, height / high)
     grid = 4 if frame.layout == "yuv420" else 2  # its halved planes lie below one another in whole rows
-    inner_w, inner_h = (max(grid, round(side * fit / grid) * grid) for side in (wide, high))
+    inner_w = max(grid, min(round(wide * fit / grid), width // grid) * grid)
+    inner_h = max(grid, min(round(high * fit / grid), height // grid) * grid)
     whole = np.full((height, width, 3), _GREY, np.uint8)
     x, y = (width - inner_w) // 2, (height - inner_h) // 2
     whole[y : y + inner_h, x : x + inner_w] = _resized(frame, left, top, wide, high, inner_w, inner_h)
