@@ -14,10 +14,10 @@ import click
 @click.option("-v", "--verbose", is_flag=True, help="Also log what the libraries say.")
 def command(config: Path | None, verbose: bool) -> int:
     """Look, decide and tell until SIGTERM."""
-    from edged.config import load_settings
+    from edged.config_surroundings import load_checked
     from edged.daemon import run
 
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )
-    return run(load_settings(config))
+    return run(load_checked(config))

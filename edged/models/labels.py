@@ -44,7 +44,7 @@ def fit_labels(labels: tuple[str, ...], count: int, offset: int, where: str) -> 
     """
     if len(labels) == count:
         return labels
-    if offset and len(labels) == count - offset:
+    if offset and len(labels) == count - offset and labels[0] != "background":  # else the file is cut off at its end
         return ("background", *labels)
     if not offset and len(labels) == count - 1:
         hint = "; if row 0 is the background, begin the file with a line `background`"
