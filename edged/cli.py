@@ -83,10 +83,12 @@ def _run() -> int:
 
 
 def _code() -> int:
+    streams = sys.stdout, sys.stderr
     try:
         code = cli.main(prog_name="edged", standalone_mode=False)
     except SystemExit as end:
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # click found out that nobody reads
+        if sys.stdout is not streams[0]:  # click found out that nobody reads, and hid it
+            sys.stdout, sys.stderr = streams
             raise BrokenPipeError from None
         code = end.code
     return code if isinstance(code, int) else OK
