@@ -117,7 +117,7 @@ def main() -> None:
         losses.append(float(loss.detach()))
         resting.append(float(loss_taught.detach()))
         with torch.no_grad():
-            keep = min(0.9995, done / (done + 10))
+            keep = min(0.999, done / (done + 10))
             for old, new in zip(kept.state_dict().values(), net.state_dict().values(), strict=True):
                 old.lerp_(new, 1 - keep) if old.dtype.is_floating_point else old.copy_(new)
         if done % 1000 == 0 or done == steps:
