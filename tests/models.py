@@ -21,6 +21,12 @@ def any_model() -> list[str]:
     ]
 
 
+def any_model_config() -> dict[str, str]:
+    """The same, as the table [model] of a config."""
+    _, name, *labels = any_model()
+    return {"name": name} | ({"labels": labels[1]} if labels else {})
+
+
 def model_files() -> list[Path]:
     """Small classifiers of every kind: uint8, float32, logits, int8."""
     names = ("mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.25_224", "mobilenet_v2_1.0_224_quant")
@@ -32,3 +38,9 @@ def a_picture(folder: Path) -> Path:
     path = folder / "picture.png"
     cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8))
     return path
+
+
+def model_table() -> dict[str, str]:
+    """The same model for a config."""
+    option = any_model()
+    return {option[n].strip("-").replace("model", "name"): option[n + 1] for n in range(0, len(option), 2)}
