@@ -12,12 +12,12 @@ import click
     "-c", "--config", type=click.Path(path_type=Path), help="The config file, else /etc/edged/edged.toml, else the defaults."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log what the libraries say.")
-def command(config: Path | None, verbose: bool) -> int:
+@click.option("-q", "--quiet", is_flag=True, help="Log only what is wrong.")
+def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
     from edged.config_surroundings import load_checked
     from edged.daemon import run
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
-    )
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
     return run(load_checked(config))

@@ -58,14 +58,13 @@ def to_json_line(topic: str, payload: bytes) -> str:
 
 
 def to_line(topic: str, payload: bytes, now_s: float) -> str:
-    """Topic, what it says, score, age."""
+    """Topic, what it says, score, age, and why: in columns, so that the eye finds them."""
     value = to_value(payload)
     if not isinstance(value, dict):
-        return f"{topic:<28} {printable(str(value))}"
-    words = [f"{topic:<28}", *_words(value)]
-    if (age := _age(value, now_s)) is not None:
-        words.append(age)
-    return " ".join(word for word in words if word)
+        return f"{printable(topic):<22} {printable(str(value))}"
+    said, score = _said(value)
+    line = f"{printable(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {_detail(value)}"
+    return line.rstrip()
 
 
 def printable(text: str) -> str:
@@ -73,31 +72,37 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
-def _words(value: dict[str, Any]) -> list[str]:
+def _said(value: dict[str, Any]) -> tuple[str, str]:
+    """What a message says in a word or two, and how surely."""
     best = value["top"][0] if isinstance(value.get("top"), list) and value["top"] else value
     best = best if isinstance(best, dict) else {}
+    words = (value.get("event_type"), value.get("state"), best.get("label") or value.get("card") or value.get("asked"))
     score = best.get("score")
-    said = [value.get("event_type"), value.get("state"), best.get("label") or value.get("card") or value.get("asked")]
-    words = [printable(str(word)) for word in said if isinstance(word, str) and word]
-    if isinstance(score, int | float):
-        words.append(f"{score:.2f}")
+    return " ".join(printable(w) for w in words if isinstance(w, str)), f"{score:.2f}" if isinstance(score, int | float) else ""
+
+
+def _detail(value: dict[str, Any]) -> str:
+    """The rest that a person wants to know: the picture, the reason, the counters."""
     if value.get("event_type") == "gap":
-        words.append(f"{value.get('from_seq')}..{value.get('to_seq')}: {value.get('dropped')} dropped")
-    reason = value.get("reason")
-    if isinstance(reason, str) and reason:
-        words.append(f"({printable(reason)})")
-    if isinstance(value.get("frames"), dict):
-        words.append(" ".join(f"{key} {count}" for key, count in value["frames"].items()))
-    return words
+        return (
+            f"{value.get('from_seq')}..{value.get('to_seq')}: {value.get('dropped')} dropped: {printable(str(value.get('reason')))}"
+        )
+    frames, frame = value.get("frames"), value.get("frame")
+    if isinstance(frames, dict):
+        return ", ".join(f"{count} {key}" for key, count in frames.items() if count or key == "captured")
+    if isinstance(frame, dict):
+        return printable(str(frame.get("picture", "")))
+    known = (value.get("reason"), value.get("chosen"))
+    return printable(next((word for word in known if isinstance(word, str) and word), ""))
 
 
-def _age(value: dict[str, Any], now_s: float) -> str | None:
+def _age(value: dict[str, Any], now_s: float) -> str:
     frame = value.get("frame")
     if isinstance(frame, dict) and isinstance(frame.get("age_ms"), int | float):
-        return f"{frame['age_ms']:.0f} ms old"
+        return f"{frame['age_ms']:.0f} ms"
     try:
         then = datetime.fromisoformat(value["time"])
     except (KeyError, ValueError, TypeError):
-        return None
+        return ""
     age_s = (datetime.fromtimestamp(now_s, UTC) - then.astimezone(UTC)).total_seconds()
-    return f"{max(0.0, age_s) * 1000:.0f} ms old" if age_s < 10 else f"{age_s:.0f} s old"
+    return f"{max(0.0, age_s) * 1000:.0f} ms" if age_s < 10 else f"{age_s:.0f} s"
