@@ -23,6 +23,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _camera(settings)
     yield from _budget(settings)
     yield from _mqtt(settings)
+    yield from _not_yet(settings)
     for name, profile in settings.profile.items():
         yield from _decision(profile.decision, ("profile", name))
         yield from _times(profile, ("profile", name))
@@ -97,6 +98,18 @@ def _mqtt(settings: Settings) -> Iterator[Contradiction]:
             yield Contradiction((("mqtt", there), ("mqtt", absent)), f"needs mqtt.{absent} beside it")
     if mqtt.tls_cert and not (mqtt.tls or mqtt.tls_ca):
         yield Contradiction((("mqtt", "tls_cert"), ("mqtt", "tls")), "does nothing without mqtt.tls or mqtt.tls_ca")
+
+
+def _not_yet(settings: Settings) -> Iterator[Contradiction]:
+    """Keys that are settled but not built: to accept them would be a promise."""
+    for section in ("homeassistant", "web"):
+        if getattr(settings, section).enabled:
+            yield Contradiction(((section, "enabled"),), "true is not possible yet: this version of edged has no such part")
+    for name, profile in settings.profile.items():
+        if profile.from_:
+            yield Contradiction(
+                (("profile", name, "from"),), "is not possible yet: this version does not switch by the time of day"
+            )
 
 
 def _set(settings: Settings) -> set[Keys]:
