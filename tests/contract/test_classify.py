@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,12 +61,12 @@ def test_logits_become_probabilities() -> None:
 
 
 def test_the_int8_model_that_comes_with_edged(tmp_path: Path) -> None:
-    """The bundled family is int8: a photograph of a cat, which it was not trained on, is named."""
+    """The bundled family is int8: a photograph that it was not trained on is named."""
     pytest.importorskip("skimage")
     import skimage
 
-    (line,) = classified("--model", "auto", Path(skimage.__file__).parent / "data/chelsea.png")
-    assert line["top"][0]["label"] == "cat"
+    (line,) = classified("--model", "auto", Path(skimage.__file__).parent / "data/motorcycle_left.png")
+    assert line["top"][0]["label"] == "two_wheeler"
 
 
 def test_the_line_of_a_picture(tmp_path: Path) -> None:
@@ -171,6 +173,52 @@ def test_models_for_other_tasks_are_refused(tmp_path: Path, name: str, what: str
     done = edged(*model(name), a_picture(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1 and what in done.stderr and name in done.stderr
+
+
+def two_inputs(graph: Any) -> None:
+    graph.inputs = [*graph.inputs, graph.inputs[0]]
+
+
+def dynamic_height(graph: Any) -> None:
+    graph.tensors[graph.inputs[0]].shapeSignature = [1, -1, -1, 3]
+
+
+def grey_input(graph: Any) -> None:
+    graph.tensors[graph.inputs[0]].shape = [1, 128, 128, 1]
+
+
+def float16_input(graph: Any) -> None:
+    graph.tensors[graph.inputs[0]].type = 1
+
+
+def no_output(graph: Any) -> None:
+    graph.outputs = []
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (two_inputs, "2 inputs"),
+        (dynamic_height, "dynamic"),
+        (grey_input, "1×128×128×1"),
+        (float16_input, "float16"),
+        (no_output, "0 outputs"),
+    ],
+)
+def test_graphs_that_cannot_be_fed_a_picture_are_refused(tmp_path: Path, change: Callable[[Any], None], what: str) -> None:
+    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    original = (SHARED / "models/mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+    model_ = schema.ModelT.InitFromPackedBuf(original, 0)
+    change(model_.subgraphs[0])
+    builder = flatbuffers.Builder(len(original) + 4096)
+    builder.Finish(model_.Pack(builder), b"TFL3")
+    path = tmp_path / "odd.tflite"
+    path.write_bytes(builder.Output())
+    done = edged("--model", path, "--labels", IMAGENET, a_picture(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(f"{path}: ") and what in done.stderr, done.stderr
 
 
 @needs_shared
