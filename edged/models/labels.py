@@ -1,6 +1,7 @@
 """Labels files: one label a line, in the order of the model's scores."""
 
 import hashlib
+import stat
 from pathlib import Path
 
 from edged.errors import ModelError
@@ -11,6 +12,8 @@ _LARGEST_BYTES = 4 * 1024 * 1024
 def load_labels(path: Path, sha256: str = "") -> tuple[str, ...]:
     """The labels of a UTF-8 file; with `sha256`, of exactly that file. Raises ModelError."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+            raise ModelError(f"{path}: not a file: a labels file has one label a line")
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
     except OSError as e:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,8 +134,8 @@ class Store:
 def read_model(path: Path) -> bytes:
     """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
     try:
-        if path.is_dir():
-            raise ModelError(f"{path}: a folder, not a .tflite file")
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+            raise ModelError(f"{path}: not a file: name a .tflite file")
         with path.open("rb") as file:
             model = file.read(LARGEST_BYTES + 1)
     except OSError as e:

@@ -265,6 +265,17 @@ def test_files_that_are_no_models(tmp_path: Path, content: bytes | None, what: s
     assert len(done.stderr.splitlines()) == 1 and str(path) in done.stderr and what in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("odd", ["/dev/zero", "pipe", "folder"])
+@pytest.mark.parametrize("option", ["--model", "--labels"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, option: str, odd: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / odd  # an absolute name stays as it is
+    done = edged(*any_model(), option, path, a_picture(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: not a file") and len(done.stderr.splitlines()) == 1
+
+
 def test_a_model_that_nobody_knows(tmp_path: Path) -> None:
     done = edged("--model", "mobilenet_v1_1.0_244", a_picture(tmp_path))
     assert done.returncode == 1 and "did you mean" in done.stderr and "Traceback" not in done.stderr
