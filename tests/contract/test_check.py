@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edged import __version__
+from edged import __version__, commands
 from edged.shipped import shipped
+
+COMMANDS = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 
 
 def edged(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -187,10 +190,16 @@ def test_a_wrong_command_line_is_2(arguments: list[str], what: str) -> None:
     assert done.returncode == 2 and what in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["classify", "-h"], ["run", "-h"]])
-def test_help(arguments: list[str]) -> None:
-    done = edged(*arguments)
+def test_help_names_every_command() -> None:
+    done = edged("--help")
     assert (done.returncode, done.stderr) == (0, "") and "Usage: edged" in done.stdout
+    assert all(f"\n  {name}" in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    done = edged(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "") and f"Usage: edged {name}" in done.stdout
 
 
 def test_a_reader_that_leaves_is_no_error_to_read_about() -> None:
