@@ -14,21 +14,6 @@ from tests.campaigns.size import SEED, count, report
 SHORT, FULL = 1000, 5000
 _JARGON = re.compile(r"pydantic|Input should|NoneType|Traceback|ValueError", re.IGNORECASE)
 _VALUES = ('"x"', "-1", "0", "1e400", "[]", "[[1]]", "{}", "true", "nan", "1979-05-27", '""', '"\\u0000"', "9" * 20, "'''\n'''")
-    '"x"',
-    "-1",
-    "0",
-    "1e400",
-    "[]",
-    "[[1]]",
-    "{}",
-    "true",
-    "nan",
-    "1979-05-27",
-    '""',
-    '"\\u0000"',
-    "99999999999999999999",
-    "'''\n'''",
-)
 
 
 def test_no_config_hurts(tmp_path: Path) -> None:
