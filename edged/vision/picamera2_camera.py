@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import libcamera
-import numpy as np
-from numpy.typing import NDArray
 from picamera2 import Picamera2
 
 from edged.vision.camera import CameraFault
-from edged.vision.frame import Frame, Layout
+from edged.vision.frame import Frame
 from edged.vision.pace import Pace
+from edged.vision.planes import LAYOUTS, unpadded
 from edged.vision.rotation import rotated
 from edged.vision.v4l2 import UNKNOWN, holder
 
@@ -24,17 +23,6 @@ _SHORT_PX = 256  # the shorter side that is asked for: no MobileNet wants more t
 _LONG_PX = 1280
 _GRID_PX = 32  # what both generations of the ISP scale to without padding of their own
 _SETTLING = 10  # frames that a new crop may take to arrive
-# libcamera names formats by the order in a register, so that its RGB888 is B, G, R in memory
-_LAYOUTS: dict[str, Layout] = {
-    "RGB888": "bgr",
-    "XRGB8888": "bgr",
-    "BGR888": "rgb",
-    "XBGR8888": "rgb",
-    "YUV420": "yuv420",
-    "YVU420": "yuv420",
-    "NV12": "nv12",
-    "NV21": "nv12",
-}
 
 
 class Picamera2Camera:
@@ -109,9 +97,9 @@ class Picamera2Camera:
         camera.configure(wanted)
         given = camera.camera_configuration()  # the camera has the last word about format and size
         self._format, self._size = str(given["main"]["format"]), tuple(given["main"]["size"])
-        if self._format not in _LAYOUTS:
+        if self._format not in LAYOUTS:
             raise CameraFault("format", f"{self._name}: gives {self._format}, which edged does not know")
-        self._layout = _LAYOUTS[self._format]
+        self._layout = LAYOUTS[self._format]
         self._turn = rotation  # of the small picture, here: not every pipeline turns, nor says that it did not
         self._unsettled = _SETTLING if self._crop else 0
 
@@ -154,23 +142,6 @@ class Picamera2Camera:
                 return False
             self._unsettled = 0
         return True
-
-
-def unpadded(pixels: NDArray[np.uint8], given: str, width: int, height: int) -> NDArray[np.uint8]:
-    """What picamera2 makes of a buffer → what Frame promises: no padding, no fourth channel, U before V. Pure."""
-    if given in ("XRGB8888", "XBGR8888"):
-        return np.ascontiguousarray(pixels[:, :, :3])
-    if given in ("RGB888", "BGR888"):
-        return pixels
-    luma, below = pixels[:height, :width], pixels[height : height * 3 // 2]
-    if given in ("NV12", "NV21"):
-        pairs = below[:, :width].reshape(height // 2, width // 2, 2)
-        pairs = pairs if given == "NV12" else pairs[:, :, ::-1]
-        return np.vstack([luma, pairs.reshape(height // 2, width)])
-    # the planes of U and V have half the padding: two of their rows in one of ours
-    planes = below.reshape(2, height // 2, -1)[:, :, : width // 2]
-    planes = planes if given == "YUV420" else planes[::-1]
-    return np.vstack([luma, planes.reshape(height // 2, width)])
 
 
 def _to_grid(side: float) -> int:
