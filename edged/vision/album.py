@@ -4,6 +4,7 @@ Files and models of unknown origin are decoded and run here, with limits; the as
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from edged.vision.frame import Frame
 from edged.vision.preprocess import to_tensor
 from edged.vision.process import read_model
 
-MEMORY_MB = 768
+# enough for the largest picture on a big board; a small one may not spend more than it has
+MEMORY_MB = min(768, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20)
 LARGEST_FILE_MB = 128
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP"}
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from edged.album import find_pictures
 from edged.throwaway import Lost, ThrowAway
 from edged.vision.album import PictureError, load_picture
+from tests.e2e.running import alive, children
 from tests.models import a_picture, any_model
 from tests.shared import SHARED, needs_shared
 
@@ -279,6 +281,27 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, option: str, odd: str
 def test_a_model_that_nobody_knows(tmp_path: Path) -> None:
     done = edged("--model", "mobilenet_v1_1.0_244", a_picture(tmp_path))
     assert done.returncode == 1 and "did you mean" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_it_quietly_and_wholly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edged", "classify", "--json", *any_model(), *[str(a_picture(tmp_path))] * 5000]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None and running.stdout.readline()
+    (child,) = children(running.pid)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert (running.returncode, said.strip()) == (130, "")
+    assert not alive(child)
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edged", "classify", "--json", *any_model(), *[str(a_picture(tmp_path))] * 5000]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None and running.stdout.readline() and running.stderr is not None
+    running.stdout.close()
+    assert running.wait(60) == 141
+    assert running.stderr.read() == ""
+    running.stderr.close()
 
 
 def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
