@@ -116,6 +116,7 @@ class Courier:
         timing_ms: dict[str, float],
         frames: dict[str, int],
     ) -> None:
+        scores = [(i, score) for i, score in scores if i < len(self._labels)]
         self._frames = Counter(frames)
         self.latency_ms.append(timing_ms["preprocess"] + timing_ms["invoke"] + timing_ms["postprocess"])
         self.inferred_ns.append(self._now_ns())

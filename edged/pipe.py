@@ -44,13 +44,18 @@ class Pipe:
         return True
 
     def receive(self, *, wait: bool = True) -> tuple[str, dict[str, Any], bytes] | None:
-        """The next (kind, fields, attachment); None at the end of the pipe. BlockingIOError if not `wait` and none is there."""
+        """The next (kind, fields, attachment); None at the end of the pipe.
+
+        Raises BlockingIOError if not `wait` and nothing is there, ValueError and KeyError for what is no message.
+        """
         packet = self._end.recv(LARGEST_BYTES, 0 if wait else socket.MSG_DONTWAIT)
         if not packet:
             return None
         head, _, attachment = packet.partition(b"\0")
         message = json.loads(head)
-        return message.pop("kind"), message, attachment
+        if not isinstance(message, dict):
+            raise ValueError("not a message")
+        return str(message.pop("kind")), message, attachment
 
     def close(self) -> None:
         self._end.close()

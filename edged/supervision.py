@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edged.pipe import Pipe
+from edged.words import check_word
 
 log = logging.getLogger("edged")
 
@@ -94,10 +95,12 @@ class Supervision:
         assert self._pipe is not None
         try:
             message = self._pipe.receive(wait=False)
+            if message is not None:
+                check_word(message[0], message[1])
         except BlockingIOError:
             return False
-        except (OSError, ValueError):  # torn down, or not our words: the process is not to be believed any more
-            self.kill("it sent something that is not a message")
+        except (OSError, ValueError, KeyError):  # torn down, or not our words: the process is not to be believed any more
+            self.kill("it said something that is no word of ours")
             message = None
         if message is None:
             self._loop.remove_reader(self._pipe.fileno())

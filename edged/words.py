@@ -1,0 +1,103 @@
+"""What the vision process may say over the pipe. A model or a stream may own that process; what is none of these words,
+word for word, is not believed, and the process is ended.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(ge=0)]
+Sentence = Annotated[str, Field(max_length=2000)]
+
+
+class _Word(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Frames(_Word):
+    captured: Count
+    inferred: Count
+    stale: Count
+    busy: Count
+    gated: Count
+    paused: Count
+
+
+class _Ready(_Word):
+    pid: Count
+
+
+class _Camera(_Word):
+    state: Literal["starting", "ok", "lost", "frozen", "paused"]
+    fault: Annotated[str, Field(max_length=40)]
+    reason: Sentence
+
+
+class _Timing(_Word):
+    capture: float
+    preprocess: Milliseconds
+    invoke: Milliseconds
+    postprocess: Milliseconds
+
+
+class _Result(_Word):
+    index: Count
+    captured_ns: Count
+    width: Count
+    height: Count
+    picture: Annotated[str, Field(max_length=255)]
+    scores: Annotated[list[tuple[Count, Annotated[float, Field(ge=0, le=1.01)]]], Field(strict=False, max_length=2000)]
+    timing_ms: _Timing
+    frames: _Frames
+
+
+class _Gated(_Word):
+    captured_ns: Count
+    frames: _Frames
+
+
+class _Beat(_Word):
+    frames: _Frames
+    memory_mb: Annotated[float, Field(ge=0)]
+
+
+class _Loaded(_Word):
+    path: str
+    sha256: str
+    load_ms: Milliseconds
+    facts: dict[str, Any]
+
+
+class _LoadFailed(_Word):
+    path: str
+    reason: Sentence
+
+
+class _ModelFailed(_Word):
+    reason: Sentence
+
+
+class _Snapshot(_Word):
+    last: bool
+
+
+_WORDS: dict[str, type[_Word]] = {
+    "ready": _Ready,
+    "camera": _Camera,
+    "result": _Result,
+    "gated": _Gated,
+    "beat": _Beat,
+    "loaded": _Loaded,
+    "load_failed": _LoadFailed,
+    "model_failed": _ModelFailed,
+    "snapshot": _Snapshot,
+}
+
+
+def check_word(kind: str, fields: dict[str, Any]) -> None:
+    """Raises ValueError for what is not exactly one of the words."""
+    word = _WORDS.get(kind)
+    if word is None:
+        raise ValueError("no word of ours")
+    word.model_validate(fields)
