@@ -39,6 +39,6 @@ def config(tmp_path: Path, broker: Broker, album: Path) -> dict:
         "device": "test",
         "state_folder": str(tmp_path / "state"),
         "camera": {"kind": "pictures", "source": str(album), "fps": 10.0},
-        "decision": {"ignore": [], "hold_s": 0.1},
+        "decision": {"ignore": [], "hold_s": 0.1, "enter": 0.4, "leave": 0.3, "margin": 0.05},
         "mqtt": {"host": "127.0.0.1", "port": broker.port, "result_fps": 10.0},
     }
