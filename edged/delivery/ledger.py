@@ -15,6 +15,8 @@ from edged.delivery.store import Store
 
 _PRUNE = 64  # delivered rows are forgotten by so many at a time: fewer pages are written
 
+_HEAL_NS = 6 * 10**9  # between two attempts to use the disk again
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -38,20 +40,20 @@ class Handed:
 class Ledger:
     """Thread: the outbox's. Nothing here waits, but for the disk."""
 
-    def __init__(self, shelves: Shelves, clock: Clock, limits: Limits, *, first_n: int = 1, lost: int = 0) -> None:
-        """`first_n`: at least this number for the next row. `lost`: events that the opening could not save."""
+    def __init__(self, shelves: Shelves, clock: Clock, limits: Limits) -> None:
         self._shelves, self._clock, self._limits = shelves, clock, limits
         self._sessions: dict[str, Session] = {}
         self._last_seq: Counter[str] = Counter()
         self._lived_before_ns = 0
-        self._next_n = self._this_run_n = first_n
-        self._events = lost
+        self._next_n = self._this_run_n = 1
+        self._events = 0
         self.delivered = 0
-        self.dropped: Counter[str] = Counter({"damaged": lost} if lost else {})
+        self.dropped: Counter[str] = Counter()
         self.waiting = self.waiting_bytes = self._rows = self._kept = 0
         self._out: dict[int, Row] = {}  # handed out, not yet answered
         self._live_n = self._late_n = 0  # the lanes' cursors
         self._gaps: dict[tuple[str, str], Row] = {}  # the gap that still grows, by boot and reason
+        self._heal_ns = 0
         self._opened_ns = clock.monotonic_ns()
 
     def load(self, store: Store) -> None:
@@ -73,6 +75,29 @@ class Ledger:
         self._events += len(damaged)
         if damaged:
             self.dropped["damaged"] += len(damaged)
+
+    def adopt(self, rows: dict[int, Row], sessions: dict[str, Session]) -> None:
+        """Take over rows that were read past SQLite, because the disk takes nothing; they are on it all the same."""
+        self._sessions |= sessions
+        for n, row in sorted(rows.items()):
+            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
+            self._next_n = self._this_run_n = max(self._next_n, n + 1)
+            if row.state == WAITING:
+                self._shelves.borrow(row)
+                self._count(row)
+                self._events += row.kind == EVENT
+
+    def recount(self) -> None:
+        """After the disk was mended: what it lost is lost, and counted."""
+        before = self.waiting
+        self.waiting = self.waiting_bytes = self._rows = 0
+        for row in self._shelves.read(lambda store: store.waiting()):
+            self._count(row)
+        lost = before - self.waiting
+        if lost > 0:
+            self.dropped["damaged"] += lost
+        else:
+            self._events -= lost
 
     def begin(self) -> None:
         """This courier's own session."""
@@ -165,8 +190,11 @@ class Ledger:
     def keep_up(self) -> None:
         """Every few seconds: room on the disk, a disk that works again, expiry, a clock that was set."""
         self._shelves.check_room()
-        if not self._shelves.on_disk:
-            self._shelves.heal()
+        now_ns = self._clock.monotonic_ns()
+        if not self._shelves.on_disk and now_ns >= self._heal_ns:
+            self._heal_ns = now_ns + _HEAL_NS
+            if self._shelves.heal():
+                self.recount()
         session = self._sessions[self._clock.boot]
         if self._clock.synced() and (not session.synced or abs(session.offset_s - self._clock.offset_s()) > 1.0):
             self.begin()

@@ -1,38 +1,192 @@
-"""Opening the outbox, which never fails."""
+"""Opening the outbox, which never fails. What SQLite can not use is put aside, and its rows are taken out of it."""
 
+import contextlib
 import logging
+import os
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.clock import Clock
 from edged.delivery.ledger import Ledger, Limits
 from edged.delivery.outbox import Durability, Outbox
+from edged.delivery.rows import WAITING, Row, Session
+from edged.delivery.salvage import logged, read_log, salvage, to_sessions
 from edged.delivery.shelves import Shelves
 from edged.delivery.store import Store
 
 log = logging.getLogger("edged")
 
 FILE = "outbox.db"
+_ASIDE = 2  # copies of unusable files that are kept
+_ROOM_BYTES = 256 * 1024  # a disk that does not take so much is full, whatever SQLite calls it
+
+
+@dataclass
+class Opened:
+    """What became of the file: a store, or rows that were read past SQLite because the disk takes nothing."""
+
+    store: Store | None
+    told: list[str] = field(default_factory=list)
+    reason: str = ""
+    rows: dict[int, Row] = field(default_factory=dict)
 
 
 def open_outbox(
     folder: Path, clock: Clock, *, durability: Durability = "balanced", limits: Limits | None = None, min_free_bytes: int = 0
 ) -> Outbox:
+    """Always returns an outbox; what is wrong with it is in its `degraded`."""
     limits = limits or Limits()
-    disk: Store | None = None
-    reason = ""
-    told: list[str] = []
-    if durability != "memory":
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            disk = Store(folder / FILE)
-        except (sqlite3.Error, OSError) as error:
-            reason = f"the outbox is in memory, because {folder / FILE} can not be opened: {error}"
-    shelves = Shelves(
-        disk, reason, None if durability == "memory" else lambda: Store(folder / FILE), folder, min_free_bytes=min_free_bytes
-    )
+    path = folder / FILE
+    opened = Opened(None) if durability == "memory" else open_disk(path)
+    told = opened.told
+    _tell([*told, *([opened.reason] if opened.reason else [])])
+
+    def reopen() -> Store:
+        again = open_disk(path)
+        if again.store is None:
+            raise OSError(again.reason)
+        _tell(again.told)
+        told.extend(again.told)
+        return again.store
+
+    shelves = Shelves(opened.store, opened.reason, None if durability == "memory" else reopen, folder, min_free_bytes)
     ledger = Ledger(shelves, clock, limits)
-    if disk:
-        ledger.load(disk)
+    if opened.store is not None:
+        ledger.load(opened.store)
+    ledger.adopt(opened.rows, to_sessions(opened.rows))
     ledger.begin()
     return Outbox(ledger, shelves, durability, told)
+
+
+def open_disk(path: Path) -> Opened:
+    """The file at `path`, mended if it must be; Opened.store is None where nothing can be written at all."""
+    log_bytes = b""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _finish_mending(path)
+        log_bytes = read_log(path)
+        return Opened(_open(path, log_bytes))
+    except (sqlite3.Error, OSError) as error:
+        why = str(error)
+    rows: dict[int, Row] = {}
+    try:
+        rows = salvage(path, log_bytes)
+        _check_room(path.parent)
+        aside = _mend(path, rows)
+        store = _open(path, b"")
+    except (sqlite3.Error, OSError) as error:
+        reason = f"the outbox is in memory, because {path} can not be used: {getattr(error, 'strerror', None) or error}"
+        return Opened(None, reason=reason, rows=rows)
+    waiting = sum(row.state == WAITING for row in rows.values())
+    told = f"the outbox could not be used ({why}) and is kept as {aside}; {waiting} waiting rows were saved from it"
+    return Opened(store, [told])
+
+
+def _tell(sentences: list[str]) -> None:
+    for sentence in sentences:
+        log.warning("%s", sentence)
+
+
+def _open(path: Path, log_bytes: bytes) -> Store:
+    """The file as it is, with what a power cut left in its log behind the page that it tore. Reads every row once."""
+    in_log = logged(log_bytes)
+    if in_log and not (path.is_file() and path.stat().st_size):
+        raise sqlite3.DatabaseError("the file is empty, and its log is not")
+    store = Store(path)
+    try:
+        sessions = store.sessions()
+        last_seq = {boot: seq for boot, (_session, seq) in sessions.items()}
+        for _row in store.waiting():
+            pass
+        highest = store.highest_n()
+        _put(store, (row for n, row in sorted(in_log.items()) if n > highest and row.seq > last_seq.get(row.boot, 0)))
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _put(store: Store, rows: Iterable[Row], sessions: Iterable[Session] = ()) -> None:
+    store.begin()
+    for row in rows:
+        store.put(row)
+    for session in sessions:
+        store.put_session(session)
+    store.commit()
+
+
+def _mend(path: Path, rows: dict[int, Row]) -> str:
+    """Put the file aside and a new one with these rows in its place. A power cut at any moment loses none of them."""
+    building = _beside(path, ".building")
+    for left in (building, _beside(path, ".building-wal"), _beside(path, ".building-shm")):
+        left.unlink(missing_ok=True)
+    sessions = {boot: session for boot, (session, _seq) in _old_sessions(path).items()}
+    store = Store(building)
+    _put(store, rows.values(), (to_sessions(rows) | sessions).values())
+    store.close()
+    aside = _put_aside(path)
+    building.replace(_beside(path, ".mended"))
+    _finish_mending(path)
+    return str(aside)
+
+
+def _finish_mending(path: Path) -> None:
+    mended = _beside(path, ".mended")
+    if mended.exists():
+        for suffix in ("-wal", "-shm"):
+            _beside(path, suffix).unlink(missing_ok=True)
+        mended.replace(path)
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _old_sessions(path: Path) -> dict[str, tuple[Session, int]]:
+    """The sessions as far as SQLite can read them, without writing a byte: for the times of the rows."""
+    found: dict[str, tuple[Session, int]] = {}
+    with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
+        db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        with contextlib.closing(db):
+            for boot, kernel_boot, offset_s, synced, last_seq in db.execute("SELECT * FROM sessions"):
+                found[str(boot)] = (Session(str(boot), str(kernel_boot), float(offset_s), bool(synced)), int(last_seq))
+    return found
+
+
+def _put_aside(path: Path) -> Path:
+    """Keep the unusable file and its log under other names; the older of more than two goes."""
+    for number in range(_ASIDE, 0, -1):
+        for suffix in ("", "-wal"):
+            older = _beside(path, f".quarantine-{number}{suffix}")
+            if number == _ASIDE and older.is_dir():
+                shutil.rmtree(older)
+            elif number == _ASIDE:
+                older.unlink(missing_ok=True)
+            elif older.exists():
+                older.replace(_beside(path, f".quarantine-{number + 1}{suffix}"))
+    aside = _beside(path, ".quarantine-1")
+    for suffix in ("", "-wal"):
+        file = _beside(path, suffix)
+        if file.is_file():
+            with contextlib.suppress(FileExistsError):
+                os.link(file, _beside(path, f".quarantine-1{suffix}"))
+        elif file.is_dir():
+            file.replace(aside)
+    return aside
+
+
+def _check_room(folder: Path) -> None:
+    """Raises OSError when the folder takes no data."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0" * _ROOM_BYTES)
+        file.flush()
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

@@ -65,7 +65,7 @@ class Shelves:
     """Thread: one at a time. `reason` says why memory is used; empty when the disk is."""
 
     def __init__(
-        self, disk: Store | None, reason: str, reopen: Callable[[], Store] | None, folder: Path, *, min_free_bytes: int = 0
+        self, disk: Store | None, reason: str, reopen: Callable[[], Store] | None, folder: Path, min_free_bytes: int = 0
     ) -> None:
         self._disk, self.reason, self._reopen = disk, reason, reopen
         self._folder, self._min_free_bytes = folder, min_free_bytes
@@ -107,6 +107,11 @@ class Shelves:
         except sqlite3.Error as error:
             self._uncommitted.append(change)
             self._fall(error)
+
+    def borrow(self, row: Row) -> None:
+        """A row of the disk that can be read and not written."""
+        self._highest_on_disk = max(self._highest_on_disk, row.n)
+        self._do_in_memory(Put(row))
 
     def commit(self) -> None:
         """Keep what was done. Returns when it is safe, on the disk or (see `reason`) as far as memory is."""
@@ -204,8 +209,9 @@ class Shelves:
 
     def _leave(self, error: sqlite3.Error | OSError) -> None:
         self.reason = f"the outbox is in memory, because its file can not be used ({error})"
-        if self._disk is not None and isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            self._disk.close()  # broken: the next attempt to heal opens it anew, which mends it
+        full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+        if self._disk is not None and not full:
+            self._disk.close()  # the next attempt to heal opens it anew, which mends it if need be
             self._disk = None
 
     def _has_room(self, factor: float = 1.0) -> bool:

@@ -61,6 +61,8 @@ class Store:
             raise sqlite3.DatabaseError(str(found).splitlines()[-1])
         if self.path is not None and ask("PRAGMA journal_mode = WAL") != "wal":
             raise sqlite3.OperationalError("its file system can not hold a write-ahead log")
+        self.begin()  # a file that can only be read says so here, not at the first event
+        self.roll_back()
         ask("PRAGMA synchronous = FULL")  # a commit is on the card when it returns
         ask("PRAGMA wal_autocheckpoint = 256")
         ask("PRAGMA journal_size_limit = 1048576")
