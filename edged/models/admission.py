@@ -4,16 +4,19 @@ Memory safety is not checked, it is survived: a file that crashes, hangs or lies
 else notices.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edged.errors import ModelError
+from edged.errors import ModelError, WriteError
 from edged.models.board import Board, load_board, runtime_version
 from edged.models.ledger import Ledger, Measured, Verdict
 from edged.models.store import Installed
 from edged.throwaway import Lost, ThrowAway
+
+log = logging.getLogger("edged")
 
 CHECK_LIMIT_S = 30.0
 _CHILD = "edged.vision.probe"
@@ -76,7 +79,7 @@ class Admission:
         with _Trial(installed) as trial:
             verdict = trial.check()
         if verdict.admitted or not trial.timed_out:
-            self.ledger.enter(key, verdict)
+            self._remember(key, verdict)
         return verdict
 
     def measure(
@@ -90,12 +93,19 @@ class Admission:
         with _Trial(installed) as trial:
             verdict = trial.check()
             if verdict.admitted or not trial.timed_out:
-                self.ledger.enter(self._key(installed), verdict)
+                self._remember(self._key(installed), verdict)
             if not verdict.admitted:
                 raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
             measured = trial.measure(scene, threads, seconds, self.nice)
-        self.ledger.enter(key, measured)
+        self._remember(key, measured)
         return measured
+
+    def _remember(self, key: str, entry: Verdict | Measured) -> None:
+        """On a full or read-only disk the answer still holds; it is only asked for again."""
+        try:
+            self.ledger.enter(key, entry)
+        except WriteError as error:
+            log.warning("%s", error)
 
     def recall_verdict(self, installed: Installed) -> Verdict | None:
         """What was found before, if it was tried."""

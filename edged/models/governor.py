@@ -21,6 +21,7 @@ LONGEST_CALM_S = 3600.0
 REGRET_S = 600.0  # a step up that must be taken back within this was wrong
 _FEWEST = 3  # latencies over the budget that mean something
 _SHARE = 0.05  # p95
+_JITTER = 2.0  # a larger model is interrupted more often
 _ROOM, _HEADROOM = 0.9, 0.75  # of the budget: what a step down aims at, and what a step up must be predicted to meet
 
 
@@ -90,18 +91,21 @@ class Governor:
         over = sum(ms > self._limit_ms for _, ms in self._latencies)
         return over >= _FEWEST and over > _SHARE * len(self._latencies)
 
-    def _p95_ms(self) -> float | None:
+    def _quantile_ms(self, share: float) -> float | None:
         if len(self._latencies) < _FEWEST:
             return None
         ordered = sorted(ms for _, ms in self._latencies)
-        return ordered[min(len(ordered) - 1, int((1 - _SHARE) * len(ordered)))]
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def _would_hold(self, rung: int) -> bool:
-        """By how slow the board is now: the model's latency grows as that of the one that runs."""
+        """By how slow the board is now. The typical latency grows with the model; what interrupts it less than that."""
         if rung == self._rung:
             return True
-        p95_ms = self._p95_ms()
-        return p95_ms is not None and p95_ms * self._rungs[rung].ms / self._rungs[self._rung].ms <= self._limit_ms * _HEADROOM
+        low_ms, high_ms = self._quantile_ms(0.5), self._quantile_ms(1 - _SHARE)
+        if low_ms is None or high_ms is None:
+            return False
+        expected_ms = low_ms * self._rungs[rung].ms / self._rungs[self._rung].ms + _JITTER * (high_ms - low_ms)
+        return expected_ms <= self._limit_ms * _HEADROOM
 
     def _down_by_heat(self, now_s: float, heat: Heat) -> Step | None:
         if self._rate + 1 < len(RATES):
@@ -115,7 +119,7 @@ class Governor:
     def _down_by_latency(self, now_s: float) -> Step | None:
         if self._rung + 1 >= len(self._rungs):
             return None
-        p95_ms = self._p95_ms() or self._limit_ms
+        p95_ms = self._quantile_ms(1 - _SHARE) or self._limit_ms
         slower = p95_ms / self._rungs[self._rung].ms
         below = range(self._rung + 1, len(self._rungs))
         self._rung = next((n for n in below if self._rungs[n].ms * slower <= self._limit_ms * _ROOM), below[-1])

@@ -52,6 +52,7 @@ class Vision:
         self._newest: Frame | None = None  # the last that was looked at; what a snapshot shows
         self._advice = ""
         self._beaten_ns = 0
+        self._every_ns = self._due_ns = 0.0  # the pace when the board must rest; 0: every frame
 
     def run(self) -> None:
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
@@ -66,6 +67,11 @@ class Vision:
 
     def _look(self, classifier: Classifier, frame: Frame) -> None:
         taken = time.monotonic_ns()
+        if taken < self._due_ns:
+            self._slot.gated()
+            return
+        # from the last due time and not from now, so that the camera's beat does not make it slower still
+        self._due_ns = max(self._due_ns, taken - self._every_ns) + self._every_ns
         region = _WHOLE if frame.cropped else self._region
         self._newest = frame
         if self._gate is not None and self._gate.is_still(frame, region):
@@ -177,6 +183,11 @@ class Vision:
 
     def _on_watch(self, indices: list[int]) -> None:
         self._watched = indices
+
+    def _on_pace(self, fps: float) -> None:
+        """Classify at most so many frames a second; 0: all. The others count as gated."""
+        self._every_ns = 1e9 / fps if fps else 0.0
+        self._due_ns = 0.0
 
     def _on_pause(self, paused: bool) -> None:
         self._slot.pause(paused)

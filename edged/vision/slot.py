@@ -15,7 +15,7 @@ class FrameCounts:
     inferred: int = 0
     stale: int = 0  # older than max_age_ms when its turn came, or from before the end of a pause
     busy: int = 0  # replaced by a newer one while the classifier worked
-    gated: int = 0  # like the one before; not worth a look
+    gated: int = 0  # like the one before, or more than a hot board should look at; not worth a look
     paused: int = 0
 
 

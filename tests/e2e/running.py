@@ -102,7 +102,8 @@ class Edged:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ | (environment or {}))
 
     def vision_pid(self) -> int | None:
-        return next(iter(children(self.process.pid)), None)
+        """Not the process that measures models in the background."""
+        return next((pid for pid in children(self.process.pid) if b"\0edged.vision\0" in command_line(pid)), None)
 
     def end(self, deadline_s: float = 5) -> int:
         if self.process.poll() is None:
@@ -115,6 +116,13 @@ def children(pid: int) -> list[int]:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def alive(pid: int) -> bool:

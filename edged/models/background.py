@@ -1,0 +1,111 @@
+"""`python -m edged.models.background`: what takes seconds and must not hold up the courier, in a process beside it.
+
+One request as JSON on stdin, one answer on stdout; what was found out is in the ledger. It dies with the courier.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edged.errors import EdgedError, ModelError
+from edged.models.admission import Admission, Scene
+from edged.models.choice import Budget
+from edged.models.fit import Fitting
+from edged.models.store import Store
+
+NICE = 10
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings say about models, as values."""
+
+    state_folder: Path
+    name: str
+    labels: str
+    family: str
+    threads: tuple[int, ...]
+    budget: Budget
+    scene: Scene
+
+
+async def fit_beside(wanted: Wanted) -> None:
+    """Measure what `wanted` needs; recall it from the ledger afterwards. Raises ModelError. Cancelling ends the process."""
+    await _ask("fit", wanted)
+
+
+async def admit_beside(wanted: Wanted) -> None:
+    """Try `wanted.name`. Raises ModelError with the reason when it is refused. Cancelling ends the process."""
+    await _ask("admit", wanted)
+
+
+async def _ask(what: str, wanted: Wanted) -> None:
+    request = json.dumps({"do": what, "parent": os.getpid(), **asdict(wanted), "state_folder": str(wanted.state_folder)})
+    command = (sys.executable, "-m", "edged.models.background")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        answer, _ = await process.communicate(request.encode())
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    try:
+        reason = json.loads(answer)["error"]
+    except (ValueError, KeyError):
+        reason = f"the process that tries models ended with {process.returncode}"
+    if reason:
+        raise ModelError(reason)
+
+
+def main() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.loads(sys.stdin.read())
+    if os.getppid() != request.pop("parent"):
+        os._exit(1)
+    os.nice(NICE)
+    try:
+        _do(request.pop("do"), to_wanted(request))
+        error = ""
+    except EdgedError as told:
+        error = str(told)
+    sys.stdout.write(json.dumps({"error": error}))
+
+
+def to_wanted(request: Mapping[str, Any]) -> Wanted:
+    """Pure."""
+    scene = request["scene"] | {"region": tuple(request["scene"]["region"])}
+    return Wanted(
+        state_folder=Path(request["state_folder"]),
+        name=request["name"],
+        labels=request["labels"],
+        family=request["family"],
+        threads=tuple(request["threads"]),
+        budget=Budget(**request["budget"]),
+        scene=Scene(**scene),
+    )
+
+
+def _do(what: str, wanted: Wanted) -> None:
+    store, admission = Store(wanted.state_folder), Admission(wanted.state_folder)
+    if what == "fit":
+        Fitting(store, admission, wanted.scene, wanted.threads).fit(wanted.family, wanted.budget)
+        return
+    verdict = admission.admit(store.find(wanted.name, wanted.labels, wanted.family))
+    if not verdict.admitted:
+        raise ModelError(f"model {wanted.name} is refused: {verdict.reason}")
+
+
+if __name__ == "__main__":
+    main()

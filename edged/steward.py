@@ -1,0 +1,104 @@
+"""Which model runs, with how many threads, and why: the operator's, fit's choice, or what the governor stepped to."""
+
+import logging
+from dataclasses import dataclass, replace
+
+from edged.errors import ModelError
+from edged.models.admission import Admission
+from edged.models.background import Wanted, fit_beside
+from edged.models.fit import Fit, Fitting, NotMeasuredError
+from edged.models.governor import Governor, Rung
+from edged.models.ledger import Measured
+from edged.models.store import Installed, Store
+
+log = logging.getLogger("edged")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A model in use, or about to be. `chosen`: how and why, for people."""
+
+    installed: Installed
+    threads: int
+    chosen: str
+    measured: Measured | None = None
+
+
+class Steward:
+    """Thread: the event loop's, but `begin` before the loop runs, for it may start a process and wait."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._store, self._admission = Store(wanted.state_folder), Admission(wanted.state_folder)
+        self._fitting = Fitting(self._store, self._admission, wanted.scene, wanted.threads)
+        self._fit: Fit | None = None
+
+    @property
+    def needs_fit(self) -> bool:
+        """`auto` without enough measurements: what runs is the smallest, until `fit` is done."""
+        return self._wanted.name == "auto" and self._fit is None
+
+    def begin(self) -> Running:
+        """What runs first. Only a model that this board never saw takes longer than its hash. Raises ModelError."""
+        if self._wanted.name != "auto":
+            installed = self._store.find(self._wanted.name, self._wanted.labels, self._wanted.family)
+            self._admit(installed)
+            return self._running(installed, f"config: model.name = {self._wanted.name}")
+        if (chosen := self._recall()) is not None:
+            return chosen
+        installed = self._store.find("auto", self._wanted.labels, self._wanted.family)
+        self._admit(installed)
+        why = "nothing fits the budget" if self._fit else "fit has not measured yet"
+        return self._running(installed, f"auto: the smallest of {self._wanted.family}; {why}")
+
+    async def fit(self) -> Running | None:
+        """Measure in a process beside this one, and what it chose; None when nothing fits. Raises ModelError when it failed."""
+        await fit_beside(self._wanted)
+        return self._recall()
+
+    def governor(self, running: Running, now_s: float) -> Governor:
+        """The ladder below `running`: only admitted models of its family, each faster than the one above it."""
+        rungs = [Rung(running.installed.card.name, running.measured.p50_ms if running.measured else 1.0)]
+        if self._fit is not None and running.measured is not None:
+            for candidate in self._fit.choice.candidates:
+                ms = candidate.measured.p50_ms if candidate.measured else candidate.predicted_ms
+                smaller = ms and ms < rungs[-1].ms * 0.9 and (candidate.top1 or 0) < (running.installed.card.top1 or 1)
+                if ms and smaller and (candidate.measured or self._is_admitted(candidate.name)):
+                    rungs.append(Rung(candidate.name, ms))
+        return Governor(rungs, self._wanted.budget.limit_ms, now_s)
+
+    def step_to(self, name: str, running: Running, reason: str) -> Running:
+        """The governor's other model. Raises ModelError when its file is not what it was."""
+        if name == running.installed.card.name:
+            return replace(running, chosen=reason)
+        return self._running(self._store.find(name, self._wanted.labels), reason)
+
+    def _recall(self) -> Running | None:
+        """The choice from what was measured before."""
+        try:
+            self._fit = self._fitting.recall(self._wanted.family, self._wanted.budget)
+        except NotMeasuredError:
+            return None
+        chosen, candidate = self._fit.chosen, self._fit.choice.chosen
+        if chosen is None or candidate is None:
+            log.warning("nothing fits the budget; %s", self._fit.choice.nearest or "see edged fit")
+            return None
+        installed = self._store.find(candidate.name, self._wanted.labels)
+        why = f"auto: the most accurate of {self._wanted.family} that meets the budget on this board"
+        return self._running(installed, why, candidate.measured)
+
+    def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Running:
+        measured = measured or self._admission.recall(installed.sha256, self._wanted.scene, self._wanted.threads)
+        return Running(installed, measured.threads if measured else self._wanted.threads[-1], chosen, measured)
+
+    def _admit(self, installed: Installed) -> None:
+        verdict = self._admission.admit(installed)
+        if not verdict.admitted:
+            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
+
+    def _is_admitted(self, name: str) -> bool:
+        try:
+            verdict = self._admission.recall_verdict(self._store.find(name))
+        except ModelError:
+            return False
+        return verdict is not None and verdict.admitted
