@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edged.clock import Clock
 from edged.delivery.access import Access
 from edged.delivery.broker import Broker, Down
+from edged.delivery.echoes import Echoes
 from edged.delivery.ledger import Handed, Limits
 from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, Stamp, to_payload, to_rfc3339
 from edged.delivery.opening import open_outbox
@@ -33,6 +34,7 @@ REFUSALS = {0x87: "not authorized", 0x90: "topic name invalid", 0x95: "packet to
 _FAILURE = 0x80  # reason codes from here on are failures; MQTT 5, 2.4
 _AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
 _BURST = 16
+_ECHO_S = 0.5
 _GOODBYE_S = 0.4  # of the deadline of `close`, what saying offline may take
 
 
@@ -53,10 +55,12 @@ class Dispatch:
         self._refused: dict[str, str] = {}  # topics whose value the broker does not take
         self._flying: dict[int, str | Handed] = {}  # by message number: a topic, or a row
         self._suspects = Suspects()
+        self._echoes: Echoes | None = None  # where acknowledgements can't be believed
         self._connection = 0
         self._asking = False
         self._again_s, self._not_before_s = _AGAIN_S, 0.0
         self._later: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self.results_dropped: dict[str, int] = {}
 
@@ -134,8 +138,9 @@ class Dispatch:
             self.retain("status", OFFLINE)
             await self._until_idle(ends_s - time.monotonic())
         self._broker.close()
-        if self._later:
-            self._later.cancel()
+        for timer in (self._later, self._settling):
+            if timer:
+                timer.cancel()
         await asyncio.to_thread(self._outbox.close, max(0.5, ends_s - time.monotonic()))
 
     async def _until_idle(self, deadline_s: float) -> None:
@@ -155,6 +160,9 @@ class Dispatch:
         self._asking = False
         self._not_before_s, self._again_s = 0.0, _AGAIN_S
         for topic in self._handlers:
+            self._broker_subscribe(topic)
+        self._echoes = Echoes() if self._broker.access.version == 4 else None
+        for topic in ("event", "backlog") if self._echoes else ():
             self._broker_subscribe(topic)
         self._unsent = dict.fromkeys(["status", *self._values])
         self._pump()
@@ -180,15 +188,39 @@ class Dispatch:
         elif code >= _FAILURE:
             self._put_off(name, code)
         elif isinstance(name, int):
-            self._outbox.acknowledged(name)
             self._again_s = _AGAIN_S
+            if self._echoes is None or self._echoes.acknowledged(name):
+                self._outbox.acknowledged(name)
+            else:
+                self._settle_echoes()
         self._suspects.acquit(name)
         self._pump()
 
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        if self._echoes and topic in (f"{self._base}/event", f"{self._base}/backlog"):
+            self._echoes.heard(payload)
+            self._settle_echoes()
+            return
         handler = self._handlers.get(topic.removeprefix(f"{self._base}/"))
         if handler and not retained:
             handler(payload)
+
+    def _settle_echoes(self) -> None:
+        """Acknowledged messages that had to come back: those that did are delivered, those that never will are given up."""
+        if self._echoes is None or not self.connected:
+            return
+        for n, passed in self._echoes.settled():
+            if passed:
+                self._outbox.acknowledged(n)
+            else:
+                self._refuse(n, "acknowledged, but never passed on: too large for the broker")
+        if self._echoes.waiting and self._settling is None:
+            self._settling = self._loop.call_later(_ECHO_S, self._settle_later)
+        self._pump()
+
+    def _settle_later(self) -> None:
+        self._settling = None
+        self._settle_echoes()
 
     # sending
 
@@ -220,7 +252,7 @@ class Dispatch:
             self._pump_later(1 / self._backlog_per_s)
         elif handed:
             self._pump()
-        elif not self._flying and not self._unsent:
+        elif self._room() == self._broker.window and not self._unsent:
             self._idle.set()
 
     def _send_row(self, one: Handed) -> None:
@@ -230,6 +262,8 @@ class Dispatch:
             self._refuse(one.row.n, "packet too large")
         elif (mid := self._broker.publish(topic, payload, qos=1)) is not None:
             self._flying[mid] = one
+            if self._echoes:
+                self._echoes.sent(one.row.n, payload)
             self._suspects.sent(one.row.n)
 
     def _send_value(self, topic: str) -> None:
@@ -248,7 +282,9 @@ class Dispatch:
             self._suspects.sent(topic)
 
     def _room(self) -> int:
-        return (1 if self._suspects.any else self._broker.window) - len(self._flying)
+        return (
+            (1 if self._suspects.any else self._broker.window) - len(self._flying) - (self._echoes.waiting if self._echoes else 0)
+        )
 
     def _refuse(self, name: str | int, why: str) -> None:
         if isinstance(name, int):
