@@ -11,6 +11,10 @@ Milliseconds = Annotated[float, Field(ge=0)]
 Sentence = Annotated[str, Field(max_length=2000)]
 
 
+# JSON has no tuples
+_Score = Annotated[tuple[Count, Annotated[float, Field(ge=0, le=1.01)]], Field(strict=False)]
+
+
 class _Word(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -47,7 +51,7 @@ class _Result(_Word):
     width: Count
     height: Count
     picture: Annotated[str, Field(max_length=255)]
-    scores: Annotated[list[tuple[Count, Annotated[float, Field(ge=0, le=1.01)]]], Field(strict=False, max_length=2000)]
+    scores: Annotated[list[_Score], Field(max_length=2000)]
     timing_ms: _Timing
     frames: _Frames
 
