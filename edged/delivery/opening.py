@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edged.atomic import sync_folder
 from edged.clock import Clock
 from edged.delivery.ledger import Ledger, Limits
 from edged.delivery.outbox import Durability, Outbox
@@ -96,8 +97,11 @@ def _open(path: Path, log_bytes: bytes) -> Store:
     in_log = logged(log_bytes)
     if in_log and not (path.is_file() and path.stat().st_size):
         raise sqlite3.DatabaseError("the file is empty, and its log is not")
+    new = not path.exists()
     store = Store(path)
     try:
+        if new:
+            sync_folder(path.parent)  # else a power cut brings back the journal that SQLite needed to create the file
         sessions = store.sessions()
         last_seq = {boot: seq for boot, (_session, seq) in sessions.items()}
         for _row in store.waiting():
@@ -140,12 +144,7 @@ def _finish_mending(path: Path) -> None:
         for suffix in ("-wal", "-shm"):
             _beside(path, suffix).unlink(missing_ok=True)
         mended.replace(path)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def _old_sessions(path: Path) -> dict[str, tuple[Session, int]]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,19 @@ class Foreign(sqlite3.DatabaseError):
     """A database, but not one that this edged can read."""
 
 
+def _connect(path: Path | None) -> sqlite3.Connection:
+    return sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
+
+
 class Store:
     """One file, or memory. Raises sqlite3.Error. Thread: one at a time."""
 
-    def __init__(self, path: Path | None, *, page_bytes: int = PAGE_BYTES) -> None:
+    def __init__(
+        self, path: Path | None, *, page_bytes: int = PAGE_BYTES, connect: Callable[[Path | None], sqlite3.Connection] = _connect
+    ) -> None:
         """Open or create. Raises Foreign for somebody else's or a newer file, DatabaseError for a broken one."""
         self.path = path
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
+        self._db = connect(path)
         self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             self._prepare(page_bytes)
