@@ -13,7 +13,7 @@ from edged.models.admission import Admission
 from edged.models.card import Card, load_cards
 from edged.models.graph import Interface
 from edged.models.labels import fit_labels, load_labels
-from edged.models.store import Installed, Store, read_model, to_bare_card, to_interface_of
+from edged.models.store import Installed, Store, check_name, read_model, to_bare_card, to_interface_of
 
 _ALIKE = 0.01  # the MACs of the same network agree within this
 
@@ -135,7 +135,7 @@ def hold_against(card: Card, interface: Interface, where: str) -> None:
 
 
 def _named(card: Card, name: str) -> Card:
-    return Card.model_validate(card.model_dump() | {"name": name}) if name else card
+    return card.model_copy(update={"name": check_name(name)}) if name else card
 
 
 def _alike(card: Card, bare: Card) -> bool:

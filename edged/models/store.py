@@ -156,9 +156,7 @@ def to_interface_of(model: bytes, path: Path) -> Interface:
 def to_bare_card(path: Path, model: bytes, interface: Interface, name: str = "") -> Card:
     """A card with what the graph tells, and no accuracy. Raises ModelError for a name that can't be one."""
     graph = load_graph(model)
-    name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "model"
-    if not re.fullmatch(NAME, name) or name == "auto":
-        raise ModelError(f'"{name}" is no name for a model: letters, digits, "_", "-" and "." are allowed, and "auto" is taken')
+    name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "model")
     return Card(
         name=name,
         family="",
@@ -172,6 +170,13 @@ def to_bare_card(path: Path, model: bytes, interface: Interface, name: str = "")
         output=interface.output,
         verified=False,
     )
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ModelError for one that can't be a model's, or a file's."""
+    if not re.fullmatch(NAME, name) or name == "auto":
+        raise ModelError(f'"{name}" is no name for a model: letters, digits, "_", "-" and "." are allowed, and "auto" is taken')
+    return name
 
 
 def _labels_cure(card: Card) -> str:
