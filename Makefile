@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check campaigns wheel schemas clean
+.PHONY: bed bed-vm run test check campaigns wheel schemas clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
@@ -21,6 +21,13 @@ check: $(VENV)/dev ## what a change must pass before it is looked at
 
 campaigns: $(VENV)/dev ## every campaign in full: hours
 	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
+
+bed: $(VENV)/dev ## the real picamera2 on libcamera's virtual camera; needs root, 5 minutes the first time
+	tests/beds/libcamera/build
+	$(BIN)/python -m pytest tests/beds/test_libcamera.py
+
+bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; needs root, minutes
+	tests/beds/vm/run
 
 wheel: $(VENV)/dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -57,6 +57,7 @@ class Camera(Section):
     no_frame_s: float = Field(5.0, ge=0.5, le=5, description="a camera that is silent for longer is lost")
     frozen_s: float = Field(30.0, ge=0, le=3600, description="the same picture for longer: the camera is frozen; 0 = never")
     exposure_max_ms: float = Field(0.0, ge=0, le=10_000, description="longest exposure; 0 = as long as `fps` allows")
+    buffers: int = Field(4, ge=2, le=16, description="picamera2 only: pictures that the camera may be working on at a time")
     loop: bool = Field(True, description="pictures only: begin again after the last")
 
     _region = field_validator("region")(_inside)

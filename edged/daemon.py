@@ -33,7 +33,7 @@ log = logging.getLogger("edged")
 
 _HEALTH_S = 30.0
 _GOVERN_S = 1.0
-_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms"}
+_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
 _ACTIONS = ("pause", "resume", "snapshot")
 _LARGEST_CONTROL_BYTES = 4096
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets

@@ -34,6 +34,8 @@ class V4l2Camera:
         self._capture = cv2.VideoCapture(str(self._device), cv2.CAP_V4L2, wanted)
         if not self._capture.isOpened():
             self._capture.release()
+            if (who := holder(self._device)) != UNKNOWN:
+                raise CameraFault("busy", f"{self._device}: is used by {who}; end that program")
             raise CameraFault("format", f"{self._device}: OpenCV cannot film with it; `v4l2-ctl -d {self._device} --all` shows why")
         self._capture.set(cv2.CAP_PROP_FPS, fps)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -101,8 +103,6 @@ def check_device(device: Path) -> None:
     name = driver_name(device)
     if any(part in name for part in _ISP):
         raise CameraFault("format", f'{device}: belongs to the Pi\'s own camera ({name}); use camera.kind = "picamera2"')
-    if (who := holder(device)) != UNKNOWN:
-        raise CameraFault("busy", f"{device}: is used by {who}; end that program")
 
 
 def driver_name(device: Path) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from edged.vision.cameras import open_camera
 from edged.vision.frame import Frame
 from edged.vision.preprocess import to_rgb
 from edged.vision.stream import SenderClock
+from edged.vision.v4l2 import UNKNOWN, holder
 from edged.vision.vitals import checked
 from tests.streams import http_server, rtsp_server
 
@@ -242,3 +244,12 @@ def test_a_frame_that_waited_on_its_way_is_known_to_be_old():
     assert clock.to_monotonic_ns(second, 51 * second + 300_000_000) == pytest.approx(51 * second, abs=2_000_000)
     # the sender began anew
     assert clock.to_monotonic_ns(0, 60 * second) == 60 * second
+
+
+def test_who_holds_a_device_is_told_by_name(tmp_path):
+    device = tmp_path / "video0"
+    device.write_bytes(b"")
+    assert holder(device) == UNKNOWN
+    with subprocess.Popen(["sleep", "100"], stdin=device.open("rb")) as other:
+        assert holder(device) == f"sleep (process {other.pid})"
+        other.kill()

@@ -37,10 +37,15 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, config: dict, heard: Heard) -> Iterator[Rig]:
+def kind() -> str:
+    return "v4l2"
+
+
+@pytest.fixture
+def rig(tmp_path: Path, config: dict, heard: Heard, kind: str) -> Iterator[Rig]:
     fault_file = tmp_path / "fault"
     fault_file.write_text("")
-    config["camera"] = {"kind": "v4l2", "source": "/dev/video0", "fps": 20.0, "frozen_s": 2.0}
+    config["camera"] = {"kind": kind, "source": "/dev/video0" if kind == "v4l2" else "0", "fps": 20.0, "frozen_s": 2.0}
     config["model"] = any_model_config()
     stand_in = {
         "EDGED_TEST_CAMERA": "tests.fault_camera:FaultCamera",
@@ -70,3 +75,27 @@ def test_a_fault_is_named_and_healed(rig, fault):
     rig.wait_ok(BACK_WITHIN_S)
     assert rig.heard.of("status") == ["online"]
     assert rig.edged.end() == 0
+
+
+@pytest.mark.parametrize("kind", ["picamera2"])
+def test_the_pi_camera_gets_a_new_process_and_after_some_of_them_advice(rig):
+    first = rig.edged.vision_pid()
+    rig.fail("read_error")
+    wait_for(lambda: rig.camera()["fault"] == "read_error", SAID_WITHIN_S, "the fault is named")
+    wait_for(lambda: "cable" in rig.camera()["reason"], 40, "advice after several processes")
+    assert rig.camera()["fault"] == "read_error"
+    rig.fail("")
+    rig.wait_ok(BACK_WITHIN_S)
+    assert rig.edged.vision_pid() != first
+    assert rig.edged.said.read_text().count("camera lost") == 2  # the fault, and the advice; not each attempt
+    assert rig.heard.of("status") == ["online"]
+
+
+def test_a_covered_lens_is_a_hint_and_a_slow_camera_is_no_fault(rig):
+    rig.fail("black")
+    wait_for(lambda: rig.camera()["fault"] == "dark", 15, "the hint")
+    assert rig.camera()["state"] == "ok"
+    rig.fail("slow")
+    wait_for(lambda: rig.camera() == rig.camera() | {"state": "ok", "fault": ""}, 15, "lit again")
+    rig.wait_ok()
+    assert {told["state"] for told in rig.heard.of("camera")} <= {"starting", "ok"}
