@@ -15,6 +15,7 @@ from typing import Any
 
 from edged.clock import Clock
 from edged.config import Settings
+from edged.control import Control
 from edged.courier import Courier
 from edged.decision import Rules
 from edged.delivery.dispatch import Dispatch, open_dispatch
@@ -36,6 +37,7 @@ _GOVERN_S = 1.0
 _OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
 _ACTIONS = ("pause", "resume", "snapshot")
 _LARGEST_CONTROL_BYTES = 4096
+_LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
 
 
@@ -98,10 +100,13 @@ class Daemon:
         self._vision = Supervision(self._on_message, self._courier.vision_gone)
         self._vision_memory_mb = 0.0
         self._snapshot = bytearray()  # the parts that are here
+        self._control = Control(settings.state_folder)
+        self._control.on("replay", self._replay)
 
     def start(self) -> None:
         self._dispatch.on_command("control", self._on_control)
         self._dispatch.start()
+        self._opening = asyncio.get_running_loop().create_task(self._control.start())
         self._courier.camera("starting")
         self._vision.start()
         self._tell_health()
@@ -110,6 +115,7 @@ class Daemon:
             self._fitting = asyncio.get_running_loop().create_task(self._fit())
 
     async def close(self) -> None:
+        await self._control.close()
         self._health_timer.cancel()
         self._govern_timer.cancel()
         if self._fitting is not None:
@@ -277,6 +283,12 @@ class Daemon:
         """What does not work as it should, besides delivery."""
         found = {"camera": self._courier.camera_reason, "governor": self._governor.reason}
         return [f"{part}: {reason}" for part, reason in found.items() if reason]
+
+    async def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
+        since_s = request.get("since_s")
+        if not isinstance(since_s, int | float) or not 0 <= since_s <= _LONGEST_REPLAY_S:
+            raise EdgedError("replay needs since_s, a number of seconds")
+        return {"replayed": await self._dispatch.replay(since_s)}
 
     def _tell_health(self) -> None:
         self._dispatch.retain("health", self._health())

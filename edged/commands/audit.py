@@ -1,0 +1,98 @@
+"""edged audit: has everything arrived? Asked at the other end, where it counts."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["--help"]})
+@click.argument("capture", required=False, type=click.Path(path_type=Path))
+@click.option("-h", "--host", default="localhost", show_default=True, help="The broker to listen to.")
+@click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
+@click.option("-t", "--topic", default="edged/#", show_default=True, help="What to subscribe to.")
+@click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
+@click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate of the broker's authority.")
+@click.option("--seconds", default=60.0, show_default=True, help="How long to listen; 0 = until Ctrl-C.")
+@click.option("--from-start", is_flag=True, help="Also miss what came before the first message that was seen of a boot.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: boots, foreign.")
+def command(
+    capture: Path | None,
+    host: str,
+    port: int,
+    topic: str,
+    user: str,
+    password_file: str | None,
+    tls_ca: str | None,
+    seconds: float,
+    from_start: bool,
+    as_json: bool,
+) -> int:
+    """Report missing, repeated and late events by boot and seq: from a broker, or from a CAPTURE of `edged watch --json`.
+
+    Exit code 1 when an event is missing that no gap message told of.
+    """
+    from edged.delivery.account import Account
+
+    account = Account(from_start=from_start)
+    if capture is not None:
+        _read(capture, account)
+    else:
+        from edged.delivery.access import Access
+        from edged.delivery.subscriber import listen
+
+        def take(topic: str, payload: bytes, _retained: bool) -> None:
+            account.take(topic, _to_json(payload), time.time())
+
+        access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
+        listen(access, topic, take, seconds=seconds or None)
+    boots = account.report()
+    if as_json:
+        click.echo(json.dumps({"boots": boots, "foreign": account.foreign}))
+    else:
+        _print(boots, account.foreign)
+    return int(any(boot["missing"] for boot in boots))
+
+
+def _read(capture: Path, account: Any) -> None:
+    """Lines of `edged watch --json`. Ages can't be known: the lines do not tell when they were received."""
+    from edged.errors import EdgedError
+
+    try:
+        with capture.open(encoding="utf-8", errors="replace") if str(capture) != "-" else sys.stdin as lines:
+            for number, line in enumerate(lines, 1):
+                message = _to_json(line.encode())
+                if not line.strip():
+                    continue
+                if not isinstance(message, dict) or not isinstance(message.get("topic"), str):
+                    raise EdgedError(f"{capture}:{number}: no line of edged watch --json")
+                account.take(message["topic"], message.get("payload"), None)
+    except OSError as error:
+        raise EdgedError(f"{capture} can not be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def _to_json(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _print(boots: list[dict[str, Any]], foreign: int) -> None:
+    if not boots:
+        click.echo("no event was received")
+    for boot in boots:
+        told = "".join(f", {count} announced as dropped ({why})" for why, count in boot["announced"].items())
+        ages = f", age {boot['age_p50_s']:g} s (at most {boot['age_max_s']:g} s)" if boot["age_p50_s"] is not None else ""
+        click.echo(
+            f"{boot['device']} {boot['boot']}: {boot['received']} received ({boot['first_seq']}..{boot['last_seq']}), "
+            f"{boot['missing']} missing{told}, {boot['duplicates']} twice, {boot['late']} late{ages}"
+        )
+        if boot["missing"]:
+            click.echo(f"  missing: {', '.join(map(str, boot['missing_seqs'][:20]))}{' …' if boot['missing'] > 20 else ''}")
+    if foreign:
+        click.echo(f"{foreign} messages on these topics are not edged's")
