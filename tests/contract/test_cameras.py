@@ -253,3 +253,17 @@ def test_who_holds_a_device_is_told_by_name(tmp_path):
     with subprocess.Popen(["sleep", "100"], stdin=device.open("rb")) as other:
         assert holder(device) == f"sleep (process {other.pid})"
         other.kill()
+
+
+@pytest.mark.parametrize(("scheme", "server"), [("http", http_server), ("rtsp", rtsp_server)])
+def test_a_stream_that_falls_silent_does_not_hang(scheme, server):
+    server = server(card())
+    camera = open_camera("stream", f"{scheme}://127.0.0.1:{server.port}/live", fps=FPS)
+    camera.read()
+    server.silent.set()
+    with pytest.raises(CameraFault) as told:
+        while True:
+            camera.read()
+    camera.close()
+    server.end()
+    assert told.value.reason == "read_error"
