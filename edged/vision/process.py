@@ -191,9 +191,8 @@ class Vision:
 
     def _on_pause(self, paused: bool) -> None:
         self._slot.pause(paused)
-        if paused:
-            self._newest = None
-        elif self._capture is not None:
+        self._newest = None
+        if not paused and self._capture is not None:
             self._capture.tell_again()
         if self._gate is not None:
             self._gate.forget()
@@ -201,7 +200,7 @@ class Vision:
     def _on_snapshot(self, max_px: int, quality: int, max_kb: int) -> None:
         """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none."""
         frame = self._newest
-        if frame is None:
+        if frame is None or self._slot.paused:  # whoever paused does not want to be seen
             return
         jpeg = to_jpeg(frame, _WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
         for start in range(0, len(jpeg), _PART_BYTES):

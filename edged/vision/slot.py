@@ -68,6 +68,10 @@ class Slot:
                 self._frame = None
                 self._counts.paused += 1
 
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
     def counts(self) -> dict[str, int]:
         """A balanced account: a frame that still waits for its fate is not yet in it. Ask between two frames."""
         with self._changed:
