@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edged.atomic import sync_folder
@@ -41,6 +41,8 @@ def open_outbox(
 ) -> Outbox:
     """Always returns an outbox; what is wrong with it is in its `degraded`."""
     limits = limits or Limits()
+    if durability == "memory":
+        limits = replace(limits, memory_rows=limits.max_rows, memory_bytes=limits.max_bytes)
     path = folder / FILE
     opened = Opened(None) if durability == "memory" else open_disk(path)
     told = opened.told
