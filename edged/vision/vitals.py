@@ -2,6 +2,7 @@
 
 import zlib
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,11 +30,12 @@ class Vitals:
 
     def see(self, frame: Frame) -> None:
         some = np.ascontiguousarray(frame.pixels[: frame.height][::_EVERY_PX, ::_EVERY_PX])
-        flat = float(some.std()) < _FLAT
+        mean, deviation = cv2.meanStdDev(some)  # of each channel; ten times cheaper than numpy's
+        flat = bool(deviation.max() < _FLAT)
         fingerprint = zlib.crc32(some.data)
         if flat or fingerprint != self._print or not self._since_ns:
             self._print, self._since_ns = fingerprint, frame.captured_ns
-        if not (flat and float(some.mean()) < _DARK) or not self._lit_ns:
+        if not (flat and mean.max() < _DARK) or not self._lit_ns:
             self._lit_ns = frame.captured_ns
         self.still_s = (frame.captured_ns - self._since_ns) / 1e9
         self.dark = frame.captured_ns - self._lit_ns > _DARK_FOR_S * 1e9
