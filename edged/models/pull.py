@@ -28,7 +28,9 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def pull(store: Store, card: Card, mirror: str, admission: Admission | None, progress: Progress | bool = False) -> Installed:
+def pull(
+    store: Store, card: Card, mirror: str, admission: Admission | None, progress: Progress | bool = False, stall_s: float = STALL_S
+) -> Installed:
     """Download, check, unpack the one .tflite, try it, install it. Raises ModelError, UnavailableError, WriteError."""
     if not card.archive_sha256:
         where = f"get https://{card.archive}" if card.archive else "copy its file here"
@@ -36,15 +38,16 @@ def pull(store: Store, card: Card, mirror: str, admission: Admission | None, pro
             f"model {card.name} has no archive whose hash is known, so it is not fetched: {where} and 'edged models add' it"
         )
     folder = store.folder / ".pull"
-    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress)
-    model = to_model(archive)
-    if card.sha256 and hashlib.sha256(model).hexdigest() != card.sha256:
-        raise ModelError(f"{archive.name}: the .tflite in it is not the one that the card of {card.name} names")
+    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress, stall_s)
     unpacked = folder / f"{card.name}.tflite"
-    hold_against(card, to_interface_of(model, archive), str(archive))
     try:
+        model = to_model(archive)
+        sha256 = hashlib.sha256(model).hexdigest()
+        if card.sha256 and sha256 != card.sha256:
+            raise ModelError(f"{archive.name}: the .tflite in it is not the one that the card of {card.name} names")
+        hold_against(card, to_interface_of(model, archive), str(archive))
         unpacked.write_bytes(model)
-        one = Installed(card, unpacked, store.labels_of(card, "", unpacked), hashlib.sha256(model).hexdigest())
+        one = Installed(card, unpacked, store.labels_of(card, "", unpacked), sha256)
         if admission is not None and not (verdict := admission.admit(one)).admitted:
             raise ModelError(f"model {card.name} is refused: {verdict.reason}")
         return install(store, one, model, own_labels=False)
@@ -60,15 +63,16 @@ def to_url(card: Card, mirror: str) -> str:
     return f"{mirror.rstrip('/')}/{PurePosixPath(card.archive).name}" if mirror else f"https://{card.archive}"
 
 
-def download(url: str, sha256: str, folder: Path, progress: Progress | bool) -> Path:
+def download(url: str, sha256: str, folder: Path, progress: Progress | bool, stall_s: float) -> Path:
     """The archive, whole and with that hash; it is not there otherwise. Raises ModelError, UnavailableError, WriteError."""
     import pooch  # late: only this command needs the network
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says it better
     target = folder / PurePosixPath(url).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fetch = pooch.HTTPDownloader(progressbar=progress, timeout=STALL_S)
+        fetch = pooch.HTTPDownloader(progressbar=progress, timeout=stall_s)
         return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
     except requests.HTTPError as e:
         raise UnavailableError(f"{url}: the server refused ({e}): nothing was installed") from None
