@@ -35,6 +35,7 @@ _STABLE_S = 5.0  # a connection that lived so long is not the next in a series o
 _LONGEST_LOOPBACK_S, _LONGEST_S, _FIRST_S = 4.0, 30.0, 0.25
 _MOST_UNSENT = 8  # live messages that the network has not taken yet
 _TAKEN_OVER = 0x8E
+_MANY_SHORT_LIVES = 4  # one more than a message that makes the broker hang up causes
 # what paho is known or able to raise on bytes it did not expect
 _PAHO_FAULTS = (
     OSError,
@@ -95,7 +96,8 @@ class Broker:
         self._closing = False
         self._trouble = ""
         self._warning = ""
-        self._taken_over = 0
+        self._rival = ""  # a sentence about another client with our id
+        self._short_lives = 0  # connections in a row that the broker soon ended
         self._timer: asyncio.TimerHandle | None = None
         self._hanging: list[threading.Thread] = []
 
@@ -110,7 +112,7 @@ class Broker:
 
     @property
     def degraded(self) -> list[str]:
-        return [sentence for sentence in (self._trouble, self._warning) if sentence]
+        return [sentence for sentence in (self._trouble, self._rival, self._warning) if sentence]
 
     def fits(self, topic: str, payload: bytes) -> bool:
         """Whether the broker takes a message of this size; it says so only with MQTT 5."""
@@ -300,15 +302,18 @@ class Broker:
         self._hearer.on_message(topic, bytes(message.payload), message.retain)
 
     def _ended(self, now: _Connection, _flags: Any, code: Any, _properties: Any) -> None:
+        soon = now.up_s is not None and time.monotonic() - now.up_s < _STABLE_S
+        gave_up = "keep alive" in str(code).lower()
+        self._short_lives = self._short_lives + 1 if soon and not gave_up else 0
+        who = f'another client with the id "{self.access.client_id}"'
         if code.value == _TAKEN_OVER:
-            self._taken_over += 1
-            self._lose(
-                now, f'another client with the id "{self.access.client_id}" took over; give each its own mqtt.client_id', True
-            )
-        else:
-            gave_up = "keep alive" in str(code).lower()
-            said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
-            self._lose(now, said, not gave_up)
+            self._rival = f"{who} took over the connection; give each its own mqtt.client_id"
+        elif self._short_lives >= _MANY_SHORT_LIVES:  # Mosquitto 2.0 and MQTT 3.1.1 do not say why
+            self._rival = f"the broker ends each connection soon: perhaps {who}; give each its own mqtt.client_id"
+        if self._rival:
+            log.warning("%s", self._rival)
+        said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
+        self._lose(now, said, not gave_up)
 
     # ending, and beginning again
 
@@ -326,7 +331,7 @@ class Broker:
         else:
             self._drive(now, now.client.loop_misc)
             if now_s - now.up_s > _STABLE_S:
-                self._failures = 0
+                self._failures, self._short_lives, self._rival = 0, 0, ""
 
     def _lose(self, now: _Connection, reason: str, by_broker: bool) -> None:
         if now.over:
@@ -351,7 +356,7 @@ class Broker:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         longest = _LONGEST_LOOPBACK_S if self.access.on_loopback else _LONGEST_S
-        first = longest if self._taken_over and "took over" in self._trouble else _FIRST_S
+        first = longest if self._rival else _FIRST_S  # two that fight must not do it often
         return float(min(longest, first * 2 ** min(self._failures, 20)))
 
     def _shut(self, now: _Connection) -> None:

@@ -90,6 +90,8 @@ class FaultProxy:
                 asyncio.ensure_future(pair.pass_on(broker_reader, writer)),
             ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            while self.fault == "half_open" and not writer.is_closing():
+                await asyncio.sleep(0.05)  # the broker's side is gone, and the client is not told
             for way in ways:
                 way.cancel()
         except OSError:

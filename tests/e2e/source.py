@@ -20,7 +20,7 @@ class Source:
 
     def __init__(self, **settings: Any) -> None:
         command = [sys.executable, "-m", "tests.e2e.event_source", json.dumps(settings)]
-        self.errors = Path(settings["state_folder"]).parent / "source.log"
+        self.errors = Path(settings["state_folder"]).parent.with_suffix(".log")
         with self.errors.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         self.said: dict[str, Any] = {}  # the last value of each word

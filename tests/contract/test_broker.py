@@ -1,0 +1,265 @@
+"""Delivery against a real Mosquitto: versions, TLS, passwords, take-over, silence, and a disk that takes nothing."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.clock import Clock
+from edged.config_settings import Mqtt, Outbox
+from edged.delivery.access import Access, AccessError, check_plain_password, load_password
+from edged.delivery.dispatch import Dispatch, open_dispatch
+from edged.delivery.messages import Event
+from tests.e2e.fault_proxy import FaultProxy
+from tests.e2e.running import Broker, Heard, wait_for
+from tests.e2e.source import Arrivals, Source
+
+AN_EVENT = Event(
+    event_type="entered", label="cat", score=0.9, since="2026-01-01T00:00:00.000Z", duration_s=0, reason="test", model="none"
+)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    yield broker
+    broker.end(signal.SIGKILL)
+
+
+@asynccontextmanager
+async def dispatching(folder: Path, **mqtt: Any) -> AsyncIterator[Dispatch]:
+    dispatch = open_dispatch(
+        device="door",
+        state_folder=folder / "state",
+        mqtt=Mqtt(**({"host": "127.0.0.1"} | mqtt)),
+        outbox=Outbox(min_free_mb=0.0),
+        clock=Clock(),
+    )
+    dispatch.start()
+    try:
+        yield dispatch
+    finally:
+        await dispatch.close(1.0)
+
+
+async def until(condition: Callable[[], Any], deadline_s: float, what: str) -> float:
+    """Seconds until the condition was true."""
+    began = time.monotonic()
+    while time.monotonic() - began < deadline_s:
+        if condition():
+            return time.monotonic() - began
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within {deadline_s:g} s: {what}")
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_both_versions_deliver_retain_and_say_goodbye(tmp_path: Path, broker: Broker, version: int) -> None:
+    heard = Heard(broker.port)
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=broker.port, version=version) as dispatch:
+            dispatch.retain("label", "cat")
+            dispatch.event(AN_EVENT, time.monotonic_ns())
+            await until(lambda: heard.of("event"), 5, "the event")
+            await until(lambda: dispatch.counters().delivered == 1, 5, "its acknowledgement")
+            assert dispatch.degraded == []
+
+    asyncio.run(live())
+    wait_for(lambda: heard.of("status") == ["online", "offline"], 5, "online, then offline")
+    assert heard.of("label") == ["cat"]
+    heard.close()
+
+
+def test_a_retained_command_does_not_act(tmp_path: Path, broker: Broker) -> None:
+    heard = Heard(broker.port)
+    heard.publish("edged/door/control", b"old", retain=True)
+    got: list[bytes] = []
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=broker.port) as dispatch:
+            dispatch.on_command("control", got.append)
+            await until(lambda: heard.of("status") == ["online"], 5, "online")
+            heard.publish("edged/door/control", b"new")
+            await until(lambda: got, 5, "the command")
+
+    asyncio.run(live())
+    assert got == [b"new"]
+    heard.close()
+
+
+def test_a_second_client_with_the_same_id_is_named(tmp_path: Path, broker: Broker) -> None:
+    async def live() -> None:
+        async with dispatching(tmp_path / "a", port=broker.port) as one, dispatching(tmp_path / "b", port=broker.port) as two:
+            said = lambda: any("another client" in s and "edged-door" in s for s in [*one.degraded, *two.degraded])  # noqa: E731
+            await until(said, 30, "the take-over is named")
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("fault", ["stall", "half_open"])
+def test_a_silent_connection_is_found_within_10_s_and_healed(tmp_path: Path, broker: Broker, fault: str) -> None:
+    proxy = FaultProxy(broker.port).start()
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=proxy.port) as dispatch:
+            await until(lambda: dispatch.connected, 5, "connected")
+            await asyncio.to_thread(proxy.become, fault)
+            took_s = await until(lambda: not dispatch.connected, 15, "the silence is found")
+            print(f"silence found after {took_s:.1f} s")
+            assert took_s < 10
+            await asyncio.to_thread(proxy.become, "")
+            await until(lambda: dispatch.connected, 15, "healed")
+
+    asyncio.run(live())
+    proxy.close()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+
+    def make(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    make("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca", "-days", "2")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
+    for name in ("server", "client"):
+        make("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signed = ["-in", f"{name}.csr", "-out", f"{name}.crt", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+        make("x509", "-req", *signed, "-days", "2", "-extfile", "names")
+    return folder
+
+
+def test_tls_with_both_certificates_and_a_password(tmp_path: Path, certificates: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("door:secret\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+    passwords.chmod(0o644)
+    broker = Broker(
+        tmp_path,
+        f"cafile {certificates}/ca.crt",
+        f"certfile {certificates}/server.crt",
+        f"keyfile {certificates}/server.key",
+        "require_certificate true",
+        f"password_file {passwords}",
+    )
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("secret\n")
+    wrong.write_text("guess\n")
+    tls = {"port": broker.port, "tls_ca": f"{certificates}/ca.crt", "user": "door"}
+    ours = {"tls_cert": f"{certificates}/client.crt", "tls_key": f"{certificates}/client.key"}
+
+    async def live(what: str = "", **mqtt: Any) -> None:
+        async with dispatching(tmp_path, **tls, **mqtt) as dispatch:
+            if what:
+                await until(lambda: any(what in sentence for sentence in dispatch.degraded), 10, what)
+                assert not dispatch.connected
+            else:
+                dispatch.event(AN_EVENT, time.monotonic_ns())
+                await until(lambda: dispatch.counters().delivered == 1, 10, "delivered")
+                assert dispatch.degraded == []
+
+    asyncio.run(live(**ours, password_file=str(right)))
+    asyncio.run(live("not author", **ours, password_file=str(wrong)))
+    asyncio.run(live("no connection", password_file=str(right)))
+    asyncio.run(live("can not be read", **ours, password_file=str(tmp_path / "absent")))
+    broker.end()
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "outcome"),
+    [
+        ("127.0.0.1", {}, ""),
+        ("localhost", {}, ""),
+        ("::1", {}, ""),
+        ("192.168.1.2", {}, "own network"),
+        ("10.1.2.3", {}, "own network"),
+        ("fd00::1", {}, "own network"),
+        ("broker.local", {}, "own network"),
+        ("8.8.8.8", {}, None),
+        ("8.8.8.8", {"allow_plain_password": True}, "outside"),
+        ("8.8.8.8", {"tls": True}, ""),
+    ],
+)
+def test_where_a_password_may_go_in_clear(host: str, more: dict[str, Any], outcome: str | None) -> None:
+    access = Access(host=host, user="door", **more)
+    if outcome is None:
+        with pytest.raises(AccessError, match="not sent unencrypted"):
+            check_plain_password(access)
+    else:
+        warning = check_plain_password(access)
+        assert outcome in warning
+        assert bool(warning) == bool(outcome)
+
+
+def test_the_password_comes_from_the_file_or_the_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mqtt_password").write_text("from systemd\n")
+    (tmp_path / "file").write_text("from file\r\nsecond line\n")
+    assert load_password(Access(user="door", password_file=str(tmp_path / "file"))) == "from file"
+    assert load_password(Access(user="door")) is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_password(Access(user="door")) == "from systemd"
+    assert load_password(Access()) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system of its own")
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_is_told_and_healed_and_nothing_is_lost(tmp_path: Path, broker: Broker, trouble: str) -> None:
+    mounted = tmp_path / "card"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mounted)], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    if trouble == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    arrivals = Arrivals(broker.port)
+    proxy = FaultProxy(broker.port).start()
+    proxy.become("refuse")
+    source = Source(
+        port=proxy.port,
+        state_folder=str(mounted / "state"),
+        events=1000,
+        per_s=50.0,
+        outbox={"min_free_mb": 0.0, "backlog_per_s": 500.0},
+    )
+    try:
+        wait_for(lambda: source.said.get("counters", {}).get("queued", 0) > 50, 10, "events are stored")
+        if trouble == "full":
+            ballast = mounted / "ballast"
+            with ballast.open("wb", buffering=0) as file:
+                try:
+                    while file.write(b"x" * 512):
+                        pass
+                except OSError:
+                    pass
+        told = lambda: any("in memory" in sentence for sentence in source.said["degraded"])  # noqa: E731
+        began = time.monotonic()
+        wait_for(told, 8, "degraded")
+        degraded_s = time.monotonic() - began
+        if trouble == "full":
+            ballast.unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,rw", str(mounted)], check=True)
+        began = time.monotonic()
+        wait_for(lambda: not told(), 30, "healed")
+        print(f"{trouble}: degraded after {degraded_s:.1f} s, healed after {time.monotonic() - began:.1f} s")
+        proxy.become("")
+        source.wait_done(60)
+        wait_for(lambda: arrivals.labels() == set(range(1, 1001)), 20, "nothing is lost")
+        counters = source.said["done"]
+        assert counters["events"] == counters["delivered"] == 1000
+    finally:
+        source.kill()
+        subprocess.run(["umount", "-l", str(mounted)], check=False)
+        proxy.close()
+        arrivals.close()
