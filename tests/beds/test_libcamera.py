@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.contract.test_cameras import card
 from tests.e2e.running import Edged, wait_for
+from tests.models import any_model_config
 from tests.shared import SHARED, needs_shared
 
 HERE = Path(__file__).parent / "libcamera"
@@ -65,3 +67,23 @@ def test_what_the_camera_sees_comes_out_of_mqtt_by_its_name(tmp_path, config, he
         assert label == result["top"][0]["label"]
         assert 0 < result["frame"]["age_ms"] < 500
         assert (result["frame"]["width"], result["frame"]["height"]) == (640, 480)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_libcamera_is_there_again_for_the_next_process(tmp_path, config, heard, number):
+    """SIGSTOP is a library that hangs with the GIL held: only a kill from outside helps."""
+    config["camera"] = {"kind": "picamera2", "source": "0", "fps": 10.0}
+    config["model"] = any_model_config()
+    edged = Edged(tmp_path, config, python=in_bed(show(tmp_path / "frames", card()), "python"))
+    try:
+        wait_for(lambda: heard.of("result"), 30, "results")
+        first = edged.vision_pid()
+        os.kill(first, number)
+        wait_for(lambda: heard.of("camera")[-1]["state"] == "lost", 7, "lost")
+        wait_for(lambda: heard.of("camera")[-1]["state"] == "ok", 15, "ok again")
+        assert edged.vision_pid() != first
+        assert heard.of("status") == ["online"]
+        assert edged.end() == 0
+    finally:
+        edged.process.kill()
+        edged.process.wait()
