@@ -71,15 +71,18 @@ Measure = Callable[[Candidate], Measured]
 
 
 def choose(candidates: Sequence[Candidate], budget: Budget, measure: Measure) -> Choice:
-    """`measure` raises ModelError for a model that is refused; that one is passed over."""
+    """`measure` raises ModelError for a model that is refused; that one is passed over. Those that come measured cost nothing."""
     choice = Choice(budget, sorted(candidates, key=lambda c: (-(c.top1 or -1), c.macs.total)))
     open_ = []
     for candidate in choice.candidates:
         candidate.why_not = _ruled_out(candidate, budget)
         if not candidate.why_not:
             open_.append(candidate)
-    for candidate in _first_two(open_):
-        _try(candidate, choice, measure)
+    for candidate in (c for c in open_ if c.measured):
+        _judge(candidate, budget)
+    if sum(c.measured is not None for c in open_) < 2:
+        for candidate in (c for c in _first_two(open_) if not c.measured):
+            _try(candidate, choice, measure)
     while len(choice.order) < MOST_MEASURED and (following := _next(open_, choice)):
         _try(following, choice, measure)
     _predict(open_)
@@ -133,7 +136,11 @@ def _try(candidate: Candidate, choice: Choice, measure: Measure) -> None:
     except ModelError as error:
         candidate.refused, candidate.why_not = True, str(error)
         return
-    candidate.why_not = _over(candidate, choice.budget)
+    _judge(candidate, choice.budget)
+
+
+def _judge(candidate: Candidate, budget: Budget) -> None:
+    candidate.why_not = _over(candidate, budget)
     candidate.fits = not candidate.why_not
 
 

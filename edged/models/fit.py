@@ -56,26 +56,22 @@ class Fitting:
             on_measure(candidate.name)
             return self._admission.measure(installed, self._scene, self._threads, MEASURE_S, again=again)
 
-        return self._fit(family, budget, measure)
+        return self._fit(family, budget, measure, again=again)
 
     def recall(self, family: str, budget: Budget) -> Fit:
         """The same choice from what was measured before. Raises NotMeasuredError when that does not suffice."""
 
         def measure(candidate: Candidate, installed: Installed) -> Measured:
-            known = self._admission.recall(installed.sha256, self._scene, self._threads)
             verdict = self._admission.recall_verdict(installed)
             if verdict is not None and not verdict.admitted:
                 raise ModelError(f"model {candidate.name} is refused: {verdict.reason}")
-            if known is None:
-                raise NotMeasuredError(candidate.name)
-            return known
+            raise NotMeasuredError(candidate.name)
 
         return self._fit(family, budget, measure)
 
-    def _fit(self, family: str, budget: Budget, measure: Callable[[Candidate, Installed], Measured]) -> Fit:
-        began = time.monotonic()
-        installed: dict[str, Installed] = {}
-        candidates, faults = [], []
+    def load_candidates(self, family: str) -> list[tuple[Candidate, Installed]]:
+        """The family's models that are sound, nothing measured. Raises ModelError when there is none."""
+        found, faults = [], []
         for held in self._store.held():
             if held.card.family != family:
                 continue
@@ -85,15 +81,22 @@ class Fitting:
             except ModelError as fault:
                 faults.append(str(fault))
                 continue
-            installed[held.card.name] = one
-            size_mb = held.path.stat().st_size / 1e6
-            candidates.append(Candidate(held.card.name, held.card.top1, graph.macs(), held.card.dtype, round(size_mb, 3)))
-        if not candidates:
-            raise ModelError(
-                "; ".join(faults)
-                or f"no model of the family \"{family}\" is installed: run 'edged models add' or 'edged models pull'"
-            )
-        choice = choose(candidates, budget, lambda candidate: measure(candidate, installed[candidate.name]))
+            size_mb = round(held.path.stat().st_size / 1e6, 3)
+            found.append((Candidate(held.card.name, held.card.top1, graph.macs(), held.card.dtype, size_mb), one))
+        if not found:
+            cure = "run 'edged models add' or 'edged models pull'"
+            raise ModelError("; ".join(faults) or f'no model of the family "{family}" is installed: {cure}')
+        return found
+
+    def _fit(self, family: str, budget: Budget, measure: Callable[[Candidate, Installed], Measured], *, again: bool = False) -> Fit:
+        began = time.monotonic()
+        found = self.load_candidates(family)
+        installed = {candidate.name: one for candidate, one in found}
+        for candidate, one in found:
+            candidate.measured = None if again else self._admission.recall(one.sha256, self._scene, self._threads)
+        choice = choose(
+            [candidate for candidate, _ in found], budget, lambda candidate: measure(candidate, installed[candidate.name])
+        )
         chosen = installed[choice.chosen.name] if choice.chosen else None
         return Fit(choice, self._admission.board.key, time.monotonic() - began, chosen)
 

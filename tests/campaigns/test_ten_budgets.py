@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edged.models.admission import Admission, Scene
-from edged.models.choice import MOST_MEASURED, Budget
+from edged.models.choice import MOST_MEASURED, Budget, choose
 from edged.models.fit import Fitting, to_threads
 from edged.models.install import Wish, add
 from edged.models.store import Store
@@ -24,7 +24,7 @@ def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
         file = SHARED / "models" / f"{name}.tflite"
         add(store, file if file.exists() else file.with_name(f"timing-only_{name}.tflite"), Wish(name=name), None)
     threads = to_threads(0, admission.board.cores)
-    everything = {}
+    everything, fitting = {}, Fitting(store, admission, SCENE, threads)
     for held in store.held():
         if held.card.family == "imagenet":
             one = store.open(held)
@@ -37,22 +37,21 @@ def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
     picked = []
     for step in range(10):
         limit_ms = fastest * 1.1 * (slowest * 1.1 / (fastest * 1.1)) ** (step / 9)
-        # the same ledger, so that both judge the same measurements; what fit may look at is what it asks for
-        fit = Fitting(store, admission, SCENE, threads).recall("imagenet", Budget(latency_ms=limit_ms))
+        candidates = fitting.load_candidates("imagenet")
+        choice = choose([one for one, _ in candidates], Budget(latency_ms=limit_ms), lambda one: everything[one.name][1])
         best = max((top1, name) for name, (top1, measured) in everything.items() if measured.p95_ms <= limit_ms)
-        assert len(fit.choice.order) <= MOST_MEASURED
-        most = max(most, len(fit.choice.order))
-        chosen = fit.choice.chosen
-        if chosen is None or fit.chosen is None:
+        assert len(choice.order) <= MOST_MEASURED
+        most = max(most, len(choice.order))
+        chosen = choice.chosen
+        if chosen is None:
             picked.append({"limit_ms": round(limit_ms, 1), "chosen": None, "best": best[1]})
             continue
         same += chosen.top1 == best[0]
         within_a_point += (chosen.top1 or 0) >= best[0] - 0.01
-        again = admission.measure(fit.chosen, SCENE, threads, seconds, again=True)
+        again = admission.measure({one.name: file for one, file in candidates}[chosen.name], SCENE, threads, seconds, again=True)
         holds_again += again.p95_ms <= limit_ms
-        admission.ledger.enter(admission.measurement_key(fit.chosen, SCENE, threads), everything[chosen.name][1])
         picked.append({"limit_ms": round(limit_ms, 1), "chosen": chosen.name, "best": best[1], "again_ms": again.p95_ms})
-        errors += [abs(c.predicted_ms / everything[c.name][1].p50_ms - 1) for c in fit.choice.candidates if c.predicted_ms]
+        errors += [abs(c.predicted_ms / everything[c.name][1].p50_ms - 1) for c in choice.candidates if c.predicted_ms]
     figures = {
         "budgets": 10,
         "same": same,

@@ -101,6 +101,17 @@ def test_nothing_fits_names_the_nearest_and_what_it_needs() -> None:
     assert choose(v1(), Budget(min_top1=0.9), SimulatedBoard(1, 1)).nearest == "v1_1.0_224 would fit with min_top1 = 0.7"
 
 
+def test_what_is_remembered_costs_no_measurement() -> None:
+    board, known = SimulatedBoard(0.45, 0.11), v1()
+    for candidate in known:
+        candidate.measured = board(candidate)
+    board.asked.clear()
+    choice = choose(known, Budget(latency_ms=20.0), board)
+    best = brute_force(Budget(latency_ms=20.0), SimulatedBoard(0.45, 0.11))
+    assert board.asked == [] and choice.order == []
+    assert choice.chosen is not None and best is not None and choice.chosen.name == best.name
+
+
 def test_memory_is_a_budget_too() -> None:
     choice = choose(v1(), Budget(memory_mb=63.0), SimulatedBoard(0.45, 0.11))
     assert choice.chosen is not None and choice.chosen.name == "v1_0.5_224"
