@@ -7,19 +7,20 @@ reconnect; live messages are sent now or not at all. At most `broker.window` mes
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.clock import Clock
-from edged.delivery.access import Access
+from edged.delivery.access import to_access
 from edged.delivery.broker import Broker, Down
 from edged.delivery.echoes import Echoes
 from edged.delivery.ledger import Handed, Limits
-from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, Stamp, to_payload, to_rfc3339
+from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, to_payload
 from edged.delivery.opening import open_outbox
 from edged.delivery.outbox import Outbox
+from edged.delivery.pace import Pace
+from edged.delivery.retained import Retained, Stamps
 from edged.delivery.rows import to_body, to_message
 from edged.delivery.suspects import Suspects
 
@@ -33,7 +34,6 @@ log = logging.getLogger("edged")
 REFUSALS = {0x87: "not authorized", 0x90: "topic name invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
 _FAILURE = 0x80  # reason codes from here on are failures; MQTT 5, 2.4
 _AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
-_BURST = 16
 _ECHO_S = 0.5
 _GOODBYE_S = 0.4  # of the deadline of `close`, what saying offline may take
 
@@ -45,14 +45,12 @@ class Dispatch:
         self, *, device: str, prefix: str, boot: str, outbox: Outbox, broker: Broker, clock: Clock, backlog_per_s: float = 50.0
     ) -> None:
         self._base = f"{prefix}/{device}"
-        self._boot, self._outbox, self._broker, self._clock = boot, outbox, broker, clock
-        self._backlog_per_s, self._tokens, self._filled_s = backlog_per_s, float(_BURST), time.monotonic()
+        self._outbox, self._broker, self._clock = outbox, broker, clock
+        self._pace = Pace(backlog_per_s)
         self._handlers: dict[str, Callable[[bytes], None]] = {}
-        self._seq: Counter[str] = Counter()
-        self._values: dict[str, tuple[Body | str, int]] = {"status": (ONLINE, 0)}  # by topic: body, happened_ns
-        self._payloads: dict[str, bytes] = {}  # of the values, once they were sent
-        self._unsent: dict[str, None] = {}  # topics whose value must be sent, in order
-        self._refused: dict[str, str] = {}  # topics whose value the broker does not take
+        self._stamps = Stamps(clock, boot)
+        self._retained = Retained(self._stamps)
+        self._retained.put("status", ONLINE, 0)
         self._flying: dict[int, str | Handed] = {}  # by message number: a topic, or a row
         self._suspects = Suspects()
         self._echoes: Echoes | None = None  # where acknowledgements can't be believed
@@ -78,17 +76,14 @@ class Dispatch:
 
     def retain(self, topic: str, body: Body | str) -> None:
         """The value of a retained topic now; what was not yet sent of it is replaced."""
-        self._values[topic] = (body, self._clock.monotonic_ns())
-        self._payloads.pop(topic, None)
-        self._refused.pop(topic, None)
-        self._unsent[topic] = None
+        self._retained.put(topic, body, self._clock.monotonic_ns())
         self._pump()
 
     def live(self, topic: str, body: Body) -> bool:
         """Send now, or not at all; False, and counted, when there is nobody to send it to."""
         why_not = self._why_not()
         if not why_not:
-            payload = to_payload(body, self._stamp(topic, self._clock.monotonic_ns()))
+            payload = to_payload(body, self._stamps.next(topic, self._clock.monotonic_ns()))
             return self.live_bytes(topic, payload)
         return self._drop(why_not)
 
@@ -127,8 +122,7 @@ class Dispatch:
 
     @property
     def degraded(self) -> list[str]:
-        refused = [f"the broker does not take {topic}: {why}" for topic, why in sorted(self._refused.items())]
-        return [*self._broker.degraded, *self._outbox.degraded, *refused]
+        return [*self._broker.degraded, *self._outbox.degraded, *self._retained.degraded]
 
     async def close(self, deadline_s: float) -> None:
         """Send what can be sent, say `offline`, hang up, close the outbox."""
@@ -164,7 +158,7 @@ class Dispatch:
         self._echoes = Echoes() if self._broker.access.version == 4 else None
         for topic in ("event", "backlog") if self._echoes else ():
             self._broker_subscribe(topic)
-        self._unsent = dict.fromkeys(["status", *self._values])
+        self._retained.send_all()
         self._pump()
 
     def on_down(self, down: Down) -> None:
@@ -228,31 +222,27 @@ class Dispatch:
         """Send what may be sent now: retained topics first, then events, then late ones."""
         if not self.connected:
             return
-        while self._unsent and self._room() > 0:
-            topic = next(iter(self._unsent))
-            del self._unsent[topic]
-            self._send_value(topic)
+        while self._retained.unsent and self._room() > 0:
+            self._send_value(*self._retained.take())
         now_s = time.monotonic()
         if now_s < self._not_before_s:
             self._pump_later(self._not_before_s - now_s)
         elif (room := self._room()) > 0 and not self._asking:
-            self._tokens = min(_BURST, self._tokens + (now_s - self._filled_s) * self._backlog_per_s)
-            self._filled_s = now_s
             self._asking, connection = True, self._connection
-            self._outbox.hand_out(room, int(self._tokens), lambda handed, left: self._take(connection, handed, left))
+            self._outbox.hand_out(room, self._pace.allows(), lambda handed, left: self._take(connection, handed, left))
 
     def _take(self, connection: int, handed: list[Handed], left: int) -> None:
         if connection != self._connection:
             return  # and on_down has given them back
         self._asking = False
-        self._tokens -= sum(one.late for one in handed)
+        self._pace.spend(sum(one.late for one in handed))
         for one in handed:
             self._send_row(one)
         if left and not handed:
-            self._pump_later(1 / self._backlog_per_s)
+            self._pump_later(self._pace.next_s)
         elif handed:
             self._pump()
-        elif self._room() == self._broker.window and not self._unsent:
+        elif self._room() == self._broker.window and not self._retained.unsent:
             self._idle.set()
 
     def _send_row(self, one: Handed) -> None:
@@ -266,15 +256,8 @@ class Dispatch:
                 self._echoes.sent(one.row.n, payload)
             self._suspects.sent(one.row.n)
 
-    def _send_value(self, topic: str) -> None:
-        name = f"{self._base}/{topic}"
-        body, happened_ns = self._values[topic]
-        if topic in self._refused:
-            return
-        if topic not in self._payloads:
-            payload = body.encode() if isinstance(body, str) else to_payload(body, self._stamp(topic, happened_ns))
-            self._payloads[topic] = payload
-        payload, qos = self._payloads[topic], QOS.get(topic, 1)
+    def _send_value(self, topic: str, payload: bytes) -> None:
+        name, qos = f"{self._base}/{topic}", QOS.get(topic, 1)
         if not self._broker.fits(name, payload):
             self._refuse(topic, "packet too large")
         elif (mid := self._broker.publish(name, payload, qos=qos, retain=True)) is not None and qos:
@@ -292,7 +275,7 @@ class Dispatch:
             self._outbox.bury(name, why)
         else:
             log.error("%s/%s is not sent until it changes: %s", self._base, name, why)
-            self._refused[name] = why
+            self._retained.refuse(name, why)
         self._suspects.acquit(name)
 
     def _put_off(self, name: str | int, code: int) -> None:
@@ -301,7 +284,7 @@ class Dispatch:
         if isinstance(name, int):
             self._outbox.release(name)
         else:
-            self._unsent[name] = None
+            self._retained.send_again(name)
         self._not_before_s = time.monotonic() + self._again_s
         self._again_s = min(_LONGEST_AGAIN_S, self._again_s * 2)
 
@@ -312,18 +295,6 @@ class Dispatch:
     def _pump_now(self) -> None:
         self._later = None
         self._pump()
-
-    def _stamp(self, topic: str, happened_ns: int) -> Stamp:
-        self._seq[topic] += 1
-        seq = self._seq[topic]
-        return Stamp(
-            schema_="edged/1",
-            id=f"{self._boot}-{seq}",
-            boot=self._boot,
-            seq=seq,
-            time=to_rfc3339(self._clock.to_wall(happened_ns)),
-            clock_synced=self._clock.synced(),
-        )
 
     def _broker_subscribe(self, topic: str) -> None:
         if self.connected:
@@ -341,26 +312,11 @@ class Dispatch:
 
 def open_dispatch(*, device: str, state_folder: Path, mqtt: "MqttSettings", outbox: "OutboxSettings", clock: Clock) -> Dispatch:
     """All of delivery, not yet started. Never raises: an outbox that can't be opened is told in `degraded`."""
-    access = Access(
-        host=mqtt.host,
-        port=mqtt.port,
-        version=mqtt.version,
-        client_id=mqtt.client_id or f"edged-{device}",
-        user=mqtt.user,
-        password_file=mqtt.password_file,
-        allow_plain_password=mqtt.allow_plain_password,
-        tls=mqtt.tls,
-        tls_ca=mqtt.tls_ca,
-        tls_cert=mqtt.tls_cert,
-        tls_key=mqtt.tls_key,
-        keepalive_s=mqtt.keepalive_s,
-        max_packet_bytes=mqtt.max_packet_bytes,
-    )
     limits = Limits(ttl_s=outbox.ttl_s, max_rows=outbox.max_rows, max_bytes=int(outbox.max_mb * 1e6), keep_rows=outbox.keep_rows)
     opened = open_outbox(
         state_folder, clock, durability=outbox.durability, limits=limits, min_free_bytes=int(outbox.min_free_mb * 1e6)
     )
-    broker = Broker(access, f"{mqtt.prefix}/{device}/status")
+    broker = Broker(to_access(mqtt, device), f"{mqtt.prefix}/{device}/status")
     return Dispatch(
         device=device,
         prefix=mqtt.prefix,

@@ -162,7 +162,7 @@ def test_a_broker_that_lost_everything_is_filled_again(tmp_path: Path) -> None:
     broker = Broker(tmp_path, *_LOSSLESS, f"persistence_location {tmp_path}/broker/")
     source = Source(port=broker.port, state_folder=str(tmp_path / "state"), events=300 * kills, per_s=100.0)
     back_s: list[float] = []
-    wait_for(lambda: source.said.get("connected"), 10, "connected")
+    wait_for(lambda: source.said.get("connected"), 60, "connected")
     for number in range(kills):
         wanted = source.said.get("counters", {}).get("delivered", 0) + 100
         wait_for(

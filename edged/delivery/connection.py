@@ -1,0 +1,294 @@
+"""One connection to a broker: the only file of the daemon that knows paho.
+
+paho's own thread, queue and reconnecting are not used: its queue forgets, its thread dies of an exception, and after a
+broken connection it sends what it likes. Each connection has a fresh client, driven by the event loop; only finding the
+host and shaking hands wait in a thread, because they may hang. Read paho 2.2's client.py before changing this.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.exception import MQTTException
+
+from edged.delivery.access import Access, AccessError, check_plain_password, load_password, to_tls
+from edged.delivery.messages import OFFLINE
+
+log = logging.getLogger("edged")
+
+WINDOW = 16  # unacknowledged messages at most; the broker may want fewer
+TAKEN_OVER = 0x8E
+_QUIET_S = 4  # a connection on which nothing was heard is asked after so long, and given up after so long again
+_HANDSHAKE_S = 20.0  # for finding the host, TCP and TLS
+_CONNACK_S = 8.0
+_MOST_UNSENT = 8  # live messages that the network has not taken yet
+# what paho is known or able to raise on bytes it did not expect
+_PAHO_FAULTS = (
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    struct.error,
+    MQTTException,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the broker said that it takes; only MQTT 5 brokers say."""
+
+    window: int = WINDOW
+    largest_bytes: int = 0  # of a packet; 0 = anything
+    most_qos: int = 2
+    retain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Why a connection ended. `by_broker`: it hung up, we did not give up. `code`: its reason code, with MQTT 5."""
+
+    reason: str
+    by_broker: bool
+    code: int = 0
+
+
+class Owner(Protocol):
+    """What a connection tells. Thread: the event loop's; never from within a call of the connection."""
+
+    def on_accepted(self, limits: Limits) -> None: ...
+    def on_lost(self, connection: "Connection", lost: Lost) -> None: ...
+    def on_acknowledged(self, mid: int, code: int) -> None: ...
+    def on_message(self, topic: str, payload: bytes, retained: bool) -> None: ...
+
+
+class Connection:
+    """Thread: the event loop's. It begins when it is made, and ends once."""
+
+    def __init__(self, access: Access, will_topic: str, owner: Owner) -> None:
+        self._access, self._owner, self._loop = access, owner, asyncio.get_running_loop()
+        self._client = _new_client(access, will_topic)
+        self._sock: Any = None
+        self._limits = Limits()
+        self._unsent: set[int] = set()
+        self._started_s = time.monotonic()
+        self._opened_s: float | None = None  # TCP and TLS are there
+        self.up_s: float | None = None  # the broker said yes
+        self.over = False
+        self.warning = ""
+        threading.Thread(target=self._open, name="mqtt connect", daemon=True).start()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the network takes live messages as fast as they come."""
+        return len(self._unsent) < _MOST_UNSENT
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
+        """The message's number, or None when it could not even be queued."""
+        qos = min(qos, self._limits.most_qos)
+        try:
+            info = self._client.publish(topic, payload, qos, retain and self._limits.retain)
+        except _PAHO_FAULTS as error:
+            self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
+            return None
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            return None
+        if qos == 0:
+            self._unsent.add(info.mid)
+        return info.mid
+
+    def subscribe(self, topic: str) -> None:
+        try:
+            self._client.subscribe(topic, qos=1)
+        except _PAHO_FAULTS as error:
+            self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
+
+    def tick(self) -> None:
+        """Must be called about twice a second: what is silent for too long is ended."""
+        now_s = time.monotonic()
+        if self._opened_s is None:
+            if now_s - self._started_s > _HANDSHAKE_S:
+                self.lose(f"no connection within {_HANDSHAKE_S:g} s")
+        elif self.up_s is None:
+            if now_s - self._opened_s > _CONNACK_S:
+                self.lose("the broker does not answer")
+        else:
+            self._drive(self._client.loop_misc)
+
+    def lose(self, reason: str, by_broker: bool = False, code: int = 0) -> None:
+        """End it and tell the owner, once."""
+        if not self.over:
+            self.shut()
+            self._owner.on_lost(self, Lost(reason, by_broker, code))
+
+    def say_goodbye(self) -> None:
+        if self._opened_s is not None and not self.over:
+            try:
+                self._client.disconnect()
+                self._client.loop_write()
+            except _PAHO_FAULTS as error:
+                log.debug("disconnect: %r", error)
+        self.shut()
+
+    def shut(self) -> None:
+        """End it and tell nobody."""
+        self.over = True
+        sock = self._client.socket()
+        if sock is not None and self._opened_s is not None:
+            self._unwatch(sock)
+            sock.close()
+
+    # opening
+
+    def _open(self) -> None:
+        """In a thread of its own: everything that may hang. Only this thread touches the client until it is done."""
+        access, client = self._access, self._client
+        try:
+            password = load_password(access)
+            if password is not None:
+                self.warning = check_plain_password(access)
+            if access.user:
+                client.username_pw_set(access.user, password)
+            if (context := to_tls(access)) is not None:
+                client.tls_set_context(context)
+            client.on_socket_register_write = lambda *_: None  # so that it does not write from here
+            client.connect(access.host, access.port, access.keepalive_s)
+        except AccessError as error:
+            self._from_thread(self.lose, str(error))
+        except _PAHO_FAULTS as error:
+            self._from_thread(self.lose, _to_reason(error))
+        else:
+            self._from_thread(self._opened)
+
+    def _from_thread(self, function: Callable[..., None], *values: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *values)
+
+    def _opened(self) -> None:
+        client, sock = self._client, self._client.socket()
+        self._opened_s = time.monotonic()
+        if self.over or sock is None:
+            self.shut() if self.over else self.lose("the connection ended at once", by_broker=True)
+            return
+        self._sock = sock
+        client.on_connect = self._later(self._answered)
+        client.on_disconnect = self._later(self._ended)
+        client.on_publish = self._later(self._acknowledged)
+        client.on_message = self._later(self._heard)
+        client.on_socket_register_write = lambda *_: self._want_write()
+        client.on_socket_unregister_write = lambda *_: self._want_no_write()
+        client.on_socket_close = lambda *_: self._unwatch(sock)
+        self._loop.add_reader(sock, self._read)
+        if client.want_write():
+            self._want_write()
+
+    # letting paho work
+
+    def _later(self, function: Callable[..., None]) -> Callable[..., None]:
+        """A callback for paho that only takes note: what goes wrong in our own code must not be taken for paho's."""
+
+        def take_note(_client: paho.Client, _userdata: object, *told: Any) -> None:
+            self._loop.call_soon(function, *told)
+
+        return take_note
+
+    def _read(self) -> None:
+        self._drive(self._client.loop_read)
+        if not self.over and isinstance(self._sock, ssl.SSLSocket) and self._sock.fileno() >= 0 and self._sock.pending():
+            self._loop.call_soon(self._read)  # already decrypted: the socket will not say so
+
+    def _drive(self, step: Callable[[], object]) -> None:
+        """Our callbacks do nothing in it, so what it raises is paho's own."""
+        if self.over:
+            return
+        try:
+            step()
+        except _PAHO_FAULTS as error:
+            self.lose(f"the MQTT client failed: {error!r}")
+
+    def _want_write(self) -> None:
+        if self._sock.fileno() >= 0 and not self.over:
+            self._loop.add_writer(self._sock, self._drive, self._client.loop_write)
+
+    def _want_no_write(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.remove_writer(self._sock)
+
+    def _unwatch(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+
+    # what the broker says
+
+    def _answered(self, _flags: Any, code: Any, properties: Any) -> None:
+        if self.over:
+            return
+        if code.is_failure:
+            self.lose(f"the broker refused: {str(code).lower()}", by_broker=True, code=code.value)
+            return
+        self.up_s = time.monotonic()
+        # paho asks only after the keepalive that the broker was told: too late to find a dead connection
+        self._client._keepalive = min(self._client._keepalive or _QUIET_S, _QUIET_S)
+        largest = [self._access.max_packet_bytes, getattr(properties, "MaximumPacketSize", 0)]
+        self._limits = Limits(
+            window=min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)),
+            largest_bytes=min((limit for limit in largest if limit), default=0),
+            most_qos=getattr(properties, "MaximumQoS", 2),
+            retain=bool(getattr(properties, "RetainAvailable", 1)),
+        )
+        self._owner.on_accepted(self._limits)
+
+    def _acknowledged(self, mid: int, code: Any, _properties: Any) -> None:
+        self._unsent.discard(mid)
+        if not self.over:
+            self._owner.on_acknowledged(mid, code.value)
+
+    def _heard(self, message: paho.MQTTMessage) -> None:
+        if self.over:
+            return
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        self._owner.on_message(topic, bytes(message.payload), message.retain)
+
+    def _ended(self, _flags: Any, code: Any, _properties: Any) -> None:
+        gave_up = "keep alive" in str(code).lower()
+        said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
+        self.lose(said, by_broker=not gave_up, code=code.value)
+
+
+def _new_client(access: Access, will_topic: str) -> paho.Client:
+    version = paho.MQTTv5 if access.version == 5 else paho.MQTTv311
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        access.client_id,
+        clean_session=None if version == paho.MQTTv5 else True,
+        protocol=version,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = _HANDSHAKE_S / 4
+    client.max_inflight_messages_set(0)  # ours is the window
+    if will_topic:
+        client.will_set(will_topic, OFFLINE, qos=1, retain=True)
+    return client
+
+
+def _to_reason(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error) or type(error).__name__).lower()
+    return f"{error!r}"
