@@ -29,7 +29,10 @@ def to_svg(fit: dict[str, Any]) -> str:
     frontier = " ".join(f"{to_x(ms):.1f},{to_y(top1):.1f}" for ms, top1 in to_frontier(placed))
     drawn.append(f'<polyline points="{frontier}" fill="none" stroke="{_FAINT}" stroke-width="2"/>')
     for candidate in placed:
-        drawn += _dot(candidate, to_x(_ms(candidate)), to_y(candidate["top1"]), chosen=candidate["name"] == fit["chosen"])
+        best = (_ms(candidate), candidate["top1"]) in to_frontier(placed)
+        drawn += _dot(
+            candidate, to_x(_ms(candidate)), to_y(candidate["top1"]), chosen=candidate["name"] == fit["chosen"], best=best
+        )
     return _page(fit, drawn)
 
 
@@ -52,16 +55,18 @@ def _limit_ms(budget: dict[str, float]) -> float | None:
     return min(limits, default=None)
 
 
-def _dot(candidate: dict[str, Any], x: float, y: float, *, chosen: bool) -> list[str]:
+def _dot(candidate: dict[str, Any], x: float, y: float, *, chosen: bool, best: bool) -> list[str]:
+    """Names of the frontier stand at its left, where nothing is; the others at the right of their dots."""
     measured = candidate["p95_ms"] is not None
     colour = _GOOD if chosen else _INK
     fill = colour if measured else "white"
     radius = 7 if chosen else 4
-    name = candidate["name"].removeprefix("mobilenet_").removesuffix("_quant")
+    name = candidate["name"].removeprefix("mobilenet_")
     weight = ' font-weight="bold"' if chosen else ""
     return [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{colour}"/>',
-        f'<text x="{x + 9:.1f}" y="{y + 4:.1f}" font-size="11" fill="{colour}"{weight}>{escape(name)}</text>',
+        f'<text x="{x - 9 if best else x + 9:.1f}" y="{y + 4:.1f}" font-size="11" text-anchor="{"end" if best else "start"}" '
+        f'fill="{colour}"{weight}>{escape(name)}</text>',
     ]
 
 
@@ -100,7 +105,7 @@ def _scale(values: Sequence[float]) -> Callable[[float], float]:
 
 
 def _log_scale(values: Sequence[float]) -> Callable[[float], float]:
-    low, high = math.log(min(values) * 0.8), math.log(max(values) * 1.6)
+    low, high = math.log(min(values) * 0.5), math.log(max(values) * 2)
     return lambda value: _LEFT + (math.log(value) - low) / (high - low) * (_WIDE - _LEFT - _RIGHT)
 
 

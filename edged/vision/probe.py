@@ -29,7 +29,7 @@ CPU_S = 120
 TOLERANCE = 0.06  # tflite-runtime 2.14 and LiteRT 2 differ by up to 8/255 on the same file
 _TOP = 16  # as many scores as the vision process sends
 _WARM, _FEWEST, _MOST = 3, 20, 400  # inferences
-_SWEEP_S = 0.25
+_SWEEP_S = 0.4
 _GAIN = 0.9  # another thread must save a tenth, or it only takes a core from others
 
 
