@@ -47,7 +47,7 @@ async def run(port: int, state_folder: str, events: int, per_s: float, first: in
     tasks = [
         asyncio.create_task(make(dispatch, clock, events, per_s, first, more.get("large", {}))),
         asyncio.create_task(account(dispatch, clock)),
-        asyncio.create_task(obey(dispatch)),
+        asyncio.create_task(obey(dispatch, stop)),
     ]
     say(started=clock.boot)
     await stop.wait()
@@ -100,11 +100,13 @@ async def account(dispatch: Dispatch, clock: Clock) -> None:
         await asyncio.sleep(0.02)
 
 
-async def obey(dispatch: Dispatch) -> None:
+async def obey(dispatch: Dispatch, stop: asyncio.Event) -> None:
+    """Requests until the test is gone."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         say(replayed=await dispatch.replay(json.loads(line)["replay_s"]))
+    stop.set()
 
 
 if __name__ == "__main__":
