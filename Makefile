@@ -4,20 +4,23 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: bed bed-vm run test check campaigns wheel schemas clean
+.PHONY: bed bed-vm run test check campaigns campaigns-short wheel schemas clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
 
 test: $(VENV)/dev ## the tests, with a real Mosquitto
 	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { echo "make test needs Mosquitto: sudo apt install mosquitto"; exit 1; }
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit tests/contract tests/e2e
 
 check: $(VENV)/dev ## what a change must pass before it is looked at
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+campaigns-short: $(VENV)/dev ## a little of each campaign, and the beds that are built
+	$(BIN)/python -m pytest tests/campaigns tests/beds
 
 campaigns: $(VENV)/dev ## every campaign in full: hours
 	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
