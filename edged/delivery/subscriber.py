@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import sys
 from collections.abc import Callable
 
 from edged.delivery.access import Access
@@ -21,7 +23,9 @@ class _Listening:
         self._broker.subscribe(self._topic)
 
     def on_down(self, down: Down) -> None:
-        if not self._was_up and not self._over.done():
+        if self._was_up:
+            sys.stderr.write(f"{self._broker.degraded[0]}; trying again\n")
+        elif not self._over.done():
             self._over.set_exception(UnavailableError(f"no broker at {self._broker.access.place}: {down.reason}"))
 
     def on_acknowledged(self, mid: int, code: int) -> None:
@@ -40,6 +44,7 @@ def listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None],
 
     Raises UnavailableError when the broker can't be reached at first; later it is waited for.
     """
+    logging.getLogger("edged").addHandler(logging.NullHandler())  # what must be said is said here
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_listen(access, topic, show, seconds))
 

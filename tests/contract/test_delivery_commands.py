@@ -1,0 +1,158 @@
+"""watch, audit and replay as a user runs them, against a real Mosquitto and the daemon's own local door."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.control import SOCKET, Control
+from edged.errors import EdgedError
+from tests.contract.test_broker import AN_EVENT, dispatching
+from tests.e2e.running import Broker, Heard, wait_for
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    yield broker
+    broker.end()
+
+
+def edged(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "edged", *arguments], capture_output=True, text=True, timeout=60, **more)
+
+
+def an_event(seq: int) -> bytes:
+    stamp = {"schema": "edged/1", "id": f"0badcafe-{seq}", "boot": "0badcafe", "seq": seq, "clock_synced": True}
+    return json.dumps(stamp | {"time": "2026-01-01T00:00:00.000Z"} | AN_EVENT.model_dump()).encode()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_watch_prints_a_line_for_each_message(broker: Broker, as_json: bool) -> None:
+    command = [sys.executable, "-m", "edged", "watch", "-h", "127.0.0.1", "-p", str(broker.port), *(["--json"] if as_json else [])]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    threading.Thread(target=lambda: lines.extend(watching.stdout or ()), daemon=True).start()
+    heard = Heard(broker.port)
+    heard.publish("edged/door/status", b"online", retain=True)
+    wait_for(lambda: lines, 30, "the retained status")
+    heard.publish("edged/door/event", an_event(1))
+    heard.publish("edged/door/snapshot", b"\xff\xd8\x1b[2J\x00")
+    wait_for(lambda: len(lines) >= 3, 10, "every message")
+    watching.kill()
+    if as_json:
+        assert [json.loads(line)["topic"] for line in lines] == ["edged/door/status", "edged/door/event", "edged/door/snapshot"]
+        assert json.loads(lines[0])["payload"] == "online"
+        assert json.loads(lines[1])["payload"]["label"] == "cat"
+    else:
+        assert "online" in lines[0]
+        assert all(word in lines[1] for word in ("edged/door/event", "entered", "cat", "0.90", " s "))
+        assert "\x1b" not in "".join(lines)
+    heard.close()
+
+
+def test_no_broker_is_one_sentence() -> None:
+    result = edged("watch", "-p", "1")
+    assert result.returncode == 69
+    assert len(result.stderr.splitlines()) == 1
+    assert "no broker at localhost:1" in result.stderr
+
+
+def test_audit_finds_what_is_missing_in_a_capture(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    lines = [{"topic": "edged/door/event", "payload": json.loads(an_event(seq))} for seq in (1, 2, 2, 5)]
+    capture.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = edged("audit", str(capture), "--json")
+    assert result.returncode == 1
+    boot = json.loads(result.stdout)["boots"][0]
+    assert (boot["missing_seqs"], boot["duplicates"], boot["received"]) == ([3, 4], 1, 3)
+    assert "2 missing" in edged("audit", str(capture)).stdout
+    capture.write_text("no json\n")
+    refused = edged("audit", str(capture))
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert f"{capture}:1" in refused.stderr
+
+
+def test_audit_listens(broker: Broker) -> None:
+    heard = Heard(broker.port)
+    auditing = subprocess.Popen(
+        [sys.executable, "-m", "edged", "audit", "-p", str(broker.port), "--seconds", "6", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    seq = 0
+    while auditing.poll() is None:
+        seq += 1
+        heard.publish("edged/door/event", an_event(seq))
+        threading.Event().wait(0.1)
+    boot = json.loads(auditing.stdout.read())["boots"][0]  # type: ignore[union-attr]
+    assert auditing.returncode == 0
+    assert boot["missing"] == 0
+    assert boot["received"] > 5
+    heard.close()
+
+
+def test_replay_goes_through_the_local_door(tmp_path: Path, broker: Broker) -> None:
+    state = tmp_path / "state"
+    config = tmp_path / "edged.toml"
+    config.write_text(f'state_folder = "{state}"\n')
+    absent = edged("replay", "--since", "30m", "-c", str(config))
+    assert absent.returncode == 69, absent.stderr
+    assert "is it running?" in absent.stderr
+    assert edged("replay", "--since", "soon", "-c", str(config)).returncode == 2
+    heard = Heard(broker.port)
+
+    async def live() -> subprocess.CompletedProcess[str]:
+        async with dispatching(tmp_path, port=broker.port) as dispatch:
+            for _ in range(3):
+                dispatch.event(AN_EVENT, time.monotonic_ns())
+            control = Control(state)
+
+            async def replay(request: dict[str, Any]) -> dict[str, Any]:
+                return {"replayed": await dispatch.replay(request["since_s"])}
+
+            control.on("replay", replay)
+            assert await control.start() == ""
+            assert (state / SOCKET).stat().st_mode & 0o777 == 0o660
+            await asyncio.to_thread(wait_for, lambda: dispatch.counters().delivered == 3, 10, "delivered")
+            result = await asyncio.to_thread(edged, "replay", "--since", "30m", "-c", str(config))
+            await asyncio.to_thread(wait_for, lambda: len(heard.of("event")) == 6, 10, "sent again")
+            await control.close()
+            return result
+
+    result = asyncio.run(live())
+    assert (result.returncode, result.stdout) == (0, "3 events will be sent again\n")
+    assert [event["seq"] for event in heard.of("event")] == [1, 2, 3, 1, 2, 3]
+    heard.close()
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"", b"\xff\n", b"[]\n", b'{"verb": []}\n', b'{"verb": "nothing"}\n', b"x" * 200_000, b'{"verb":"no"}\n']
+)
+def test_the_local_door_takes_anything(tmp_path: Path, request_line: bytes) -> None:
+    async def live() -> dict[str, Any]:
+        control = Control(tmp_path)
+
+        async def refuse(_request: dict[str, Any]) -> dict[str, Any]:
+            raise EdgedError("not today")
+
+        control.on("no", refuse)
+        await control.start()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET))
+        writer.write(request_line)
+        writer.write_eof()
+        answer = json.loads(await reader.readline())
+        writer.close()
+        await control.close()
+        return dict(answer)
+
+    answer = asyncio.run(live())
+    assert answer["ok"] is False
+    assert answer["error"]
