@@ -1,18 +1,14 @@
 """The composition root: settings → parts → run. The only file that knows every part."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import signal
-import socket
-import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from edged.claim import claimed
 from edged.clock import Clock
 from edged.config import Settings
 from edged.control import Control
@@ -20,7 +16,7 @@ from edged.courier import Courier
 from edged.decision import Rules
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Health, Measurement, Model, ModelError
-from edged.errors import EdgedError, RunningError
+from edged.errors import EdgedError
 from edged.health import memory_mb, quantile, rate_hz, temperature_c
 from edged.models.admission import Scene
 from edged.models.background import Wanted
@@ -43,7 +39,7 @@ _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process get
 
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
-    with _only_one(settings.state_folder):
+    with claimed(settings.state_folder):
         steward = Steward(to_wanted(settings))
         return asyncio.run(_run(settings, steward, steward.begin()))
 
@@ -354,26 +350,3 @@ def to_wanted(settings: Settings) -> Wanted:
         budget=Budget(**settings.budget.model_dump()),
         scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop),
     )
-
-
-@contextlib.contextmanager
-def _only_one(state_folder: Path) -> Iterator[None]:
-    """One edged for one state folder. A name in the kernel, not a file: it needs no disk and ends with the process (unix(7))."""
-    name = f"\0edged:{state_folder.resolve()}"
-    with socket.socket(socket.AF_UNIX) as held:
-        try:
-            held.bind(name)
-        except OSError:
-            raise RunningError(f"{state_folder}: another edged{_holder(name)} has this state_folder; stop it first") from None
-        held.listen()
-        yield
-
-
-def _holder(name: str) -> str:
-    with socket.socket(socket.AF_UNIX) as asking:
-        try:
-            asking.connect(name)
-        except OSError:
-            return ""
-        pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        return f" (process {pid})"

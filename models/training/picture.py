@@ -19,7 +19,8 @@ def to_svg(found: dict) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + size + 20} {_TOP + size + 50}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="#222">',
         '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="22" font-size="15" font-weight="600">{found["name"]}: what was said (columns) of what it was (rows)</text>',
+        f'<text x="{_LEFT}" y="22" font-size="15" font-weight="600">{found["name"]}: what was said (columns) of what it was (rows)'
+        "</text>",
     ]
     for n, label in enumerate(CLASSES):
         middle = n * _CELL + _CELL / 2
@@ -30,9 +31,8 @@ def to_svg(found: dict) -> str:
             share = count / max(1, sum(counts))
             hue = "34, 110, 80" if row == column else "190, 60, 40"
             x, y = _LEFT + column * _CELL, _TOP + row * _CELL
-            parts.append(
-                f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_CELL - 2}" rx="4" fill="rgba({hue}, {0.06 + 0.9 * share:.2f})"/>'
-            )
+            fill, side = f"rgba({hue}, {0.06 + 0.9 * share:.2f})", _CELL - 2
+            parts.append(f'<rect x="{x + 1}" y="{y + 1}" width="{side}" height="{side}" rx="4" fill="{fill}"/>')
             ink = "#fff" if share > 0.5 else "#222"
             parts.append(f'<text x="{x + _CELL / 2}" y="{y + _CELL / 2 + 4}" text-anchor="middle" fill="{ink}">{share:.0%}</text>')
     pictures = sum(map(sum, found["confusion"]))

@@ -1,0 +1,35 @@
+"""One edged for one state folder."""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.errors import RunningError
+
+
+@contextlib.contextmanager
+def claimed(state_folder: Path) -> Iterator[None]:
+    """Hold the folder. A name in the kernel and not a file: it needs no disk, and ends with the process (unix(7)).
+
+    Raises RunningError, which names the process that has it.
+    """
+    name = f"\0edged:{state_folder.resolve()}"
+    with socket.socket(socket.AF_UNIX) as held:
+        try:
+            held.bind(name)
+        except OSError:
+            raise RunningError(f"{state_folder}: another edged{_holder(name)} has this state_folder; stop it first") from None
+        held.listen()
+        yield
+
+
+def _holder(name: str) -> str:
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(name)
+        except OSError:
+            return ""
+        pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return f" (process {pid})"
