@@ -79,28 +79,28 @@ class Admission:
         with _Trial(installed) as trial:
             verdict = trial.check()
         if verdict.admitted or not trial.timed_out:
-            self._remember(key, verdict)
+            self.remember(key, verdict)
         return verdict
 
     def measure(
         self, installed: Installed, scene: Scene, threads: Sequence[int], seconds: float, *, again: bool = False
     ) -> Measured:
         """Latency and memory on this board, remembered or new; admits on the way. Raises ModelError for a refused model."""
-        key = self.measurement_key(installed, scene, threads)
+        key = self.measurement_key_of(installed.sha256, scene, threads)
         known = None if again else self.ledger.measured(key)
         if known is not None:
             return known
         with _Trial(installed) as trial:
             verdict = trial.check()
             if verdict.admitted or not trial.timed_out:
-                self._remember(self._key(installed), verdict)
+                self.remember(self._key(installed), verdict)
             if not verdict.admitted:
                 raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
             measured = trial.measure(scene, threads, seconds, self.nice)
-        self._remember(key, measured)
+        self.remember(key, measured)
         return measured
 
-    def _remember(self, key: str, entry: Verdict | Measured) -> None:
+    def remember(self, key: str, entry: Verdict | Measured | str) -> None:
         """On a full or read-only disk the answer still holds; it is only asked for again."""
         try:
             self.ledger.enter(key, entry)
@@ -113,12 +113,9 @@ class Admission:
 
     def recall(self, installed_sha256: str, scene: Scene, threads: Sequence[int]) -> Measured | None:
         """What was measured before, if it was."""
-        return self.ledger.measured(self._measurement_key(installed_sha256, scene, threads))
+        return self.ledger.measured(self.measurement_key_of(installed_sha256, scene, threads))
 
-    def measurement_key(self, installed: Installed, scene: Scene, threads: Sequence[int]) -> str:
-        return self._measurement_key(installed.sha256, scene, threads)
-
-    def _measurement_key(self, sha256: str, scene: Scene, threads: Sequence[int]) -> str:
+    def measurement_key_of(self, sha256: str, scene: Scene, threads: Sequence[int]) -> str:
         return f"{sha256} | {self.runtime} | {self.board.key} | threads {','.join(map(str, threads))} | {scene.key}"
 
     def _key(self, installed: Installed) -> str:

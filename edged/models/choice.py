@@ -13,8 +13,8 @@ from edged.models.graph import Macs
 from edged.models.ledger import Measured
 
 MOST_MEASURED = 6
-_SLACK_FIRST, _SLACK = 1.35, 1.15  # a prediction this far over the budget rules out: from two cheap ones, and from more
-_SAFE = 0.8  # the last measurement goes to one that is predicted to hold with ease
+_SLACK = (1.2, 1.1, 1.0, 0.9)  # of the budget: a prediction above it rules out; stricter after each one that did not hold
+_DOUBT = 1.5  # what is left of the measurements goes to those that were ruled out by less than this
 _CHEAP = 9.0  # the two that are measured first cost at most so many times the cheapest
 
 
@@ -83,7 +83,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget, measure: Measure) ->
     if sum(c.measured is not None for c in open_) < 2:
         for candidate in (c for c in _first_two(open_) if not c.measured):
             _try(candidate, choice, measure)
-    while len(choice.order) < MOST_MEASURED and (following := _next(open_, choice)):
+    while len(choice.order) < MOST_MEASURED and (following := _next(open_, choice) or _doubtful(open_, choice)):
         _try(following, choice, measure)
     _predict(open_)
     fitting = [c for c in open_ if c.fits]
@@ -110,23 +110,36 @@ def _first_two(open_: list[Candidate]) -> list[Candidate]:
 def _next(open_: list[Candidate], choice: Choice) -> Candidate | None:
     """The most accurate one that may still be the answer."""
     _predict(open_)
-    tried = [c.measured for c in open_ if c.measured]
-    # the steadiest of them: what others took from the board meanwhile must not rule anything out
-    spread = min((m.p95_ms / m.p50_ms for m in tried), default=1.0)
-    last = len(choice.order) == MOST_MEASURED - 1
-    slack = _SAFE if last else _SLACK if len(tried) > 2 else _SLACK_FIRST
+    # the first two were cheap, and say nothing about the search
+    missed = sum(c.measured is not None and not c.fits for c in open_ if c.name in choice.order[2:])
+    slack = _SLACK[min(missed, len(_SLACK) - 1)]
     for candidate in open_:
         if candidate.fits:
             return None  # everything above it was measured or is out of reach
-        if (
-            candidate.measured
-            or candidate.refused
-            or _memory_at_least(candidate, open_) > (choice.budget.memory_mb or float("inf"))
-        ):
-            continue
-        if candidate.predicted_ms is None or candidate.predicted_ms * spread <= choice.budget.limit_ms * slack:
+        if _is_open(candidate, open_, choice) and _expected_ms(candidate, open_) <= choice.budget.limit_ms * slack:
             return candidate
     return None
+
+
+def _doubtful(open_: list[Candidate], choice: Choice) -> Candidate | None:
+    """Of those above the answer the one that is least out of reach."""
+    best = next((c for c in open_ if c.fits), None)
+    above = [c for c in open_ if _is_open(c, open_, choice) and (best is None or (c.top1 or 0) > (best.top1 or 0))]
+    near = [c for c in above if _expected_ms(c, open_) <= choice.budget.limit_ms * _DOUBT]
+    return min(near, key=lambda c: _expected_ms(c, open_), default=None)
+
+
+def _is_open(candidate: Candidate, open_: list[Candidate], choice: Choice) -> bool:
+    """Nobody knows yet whether it fits."""
+    if candidate.measured or candidate.refused:
+        return False
+    return _memory_at_least(candidate, open_) <= (choice.budget.memory_mb or float("inf"))
+
+
+def _expected_ms(candidate: Candidate, open_: list[Candidate]) -> float:
+    """Its p95 if it is as steady as the steadiest: what others took from the board meanwhile must not rule anything out."""
+    steadiest = min((c.measured.p95_ms / c.measured.p50_ms for c in open_ if c.measured), default=1.0)
+    return 0.0 if candidate.predicted_ms is None else candidate.predicted_ms * steadiest
 
 
 def _try(candidate: Candidate, choice: Choice, measure: Measure) -> None:
@@ -182,7 +195,7 @@ def _why_unmeasured(candidate: Candidate, choice: Choice) -> str:
     chosen = choice.chosen
     if chosen is not None and (chosen.top1 or 0) >= (candidate.top1 or 0):
         return f"not needed: {chosen.name} is at least as accurate and fits"
-    if candidate.predicted_ms is not None and candidate.predicted_ms > choice.budget.limit_ms * _SAFE:
+    if candidate.predicted_ms is not None and candidate.predicted_ms > choice.budget.limit_ms * _SLACK[-1]:
         return f"predicted {candidate.predicted_ms:.1f} ms of {choice.budget.limit_ms:g} ms; not measured"
     return "not measured"
 

@@ -56,7 +56,9 @@ class Fitting:
             on_measure(candidate.name)
             return self._admission.measure(installed, self._scene, self._threads, MEASURE_S, again=again)
 
-        return self._fit(family, budget, measure, again=again)
+        fit = self._fit(family, budget, measure, again=again)
+        self._admission.remember(self._key(family, budget), fit.choice.chosen.name if fit.choice.chosen else "")
+        return fit
 
     def recall(self, family: str, budget: Budget) -> Fit:
         """The same choice from what was measured before. Raises NotMeasuredError when that does not suffice."""
@@ -65,9 +67,18 @@ class Fitting:
             verdict = self._admission.recall_verdict(installed)
             if verdict is not None and not verdict.admitted:
                 raise ModelError(f"model {candidate.name} is refused: {verdict.reason}")
+            if is_done:
+                raise ModelError("not measured")
             raise NotMeasuredError(candidate.name)
 
+        is_done = self._admission.ledger.has_fit(self._key(family, budget))
         return self._fit(family, budget, measure)
+
+    def _key(self, family: str, budget: Budget) -> str:
+        """What a fit depends on: with any of it changed, more may have to be measured."""
+        members = " ".join(sorted(one.sha256[:16] for _, one in self.load_candidates(family)))
+        limits = " ".join(f"{name}={limit:g}" for name, limit in budget.to_dict().items())
+        return f"{self._admission.measurement_key_of(members, self._scene, self._threads)} | {family} | {limits}"
 
     def load_candidates(self, family: str) -> list[tuple[Candidate, Installed]]:
         """The family's models that are sound, nothing measured. Raises ModelError when there is none."""

@@ -37,6 +37,7 @@ class _Pages(_Entry):
     schema_: int = Field(1, alias="schema")
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
     measurements: dict[str, Measured] = Field(default_factory=dict)
+    fits: dict[str, str] = Field(default_factory=dict)
 
 
 class Ledger:
@@ -54,10 +55,15 @@ class Ledger:
     def measurements(self) -> dict[str, Measured]:
         return self._load().measurements
 
-    def enter(self, key: str, entry: Verdict | Measured) -> None:
-        """Raises WriteError."""
+    def has_fit(self, key: str) -> bool:
+        """Whether a fit with this key was brought to its end."""
+        return key in self._load().fits
+
+    def enter(self, key: str, entry: Verdict | Measured | str) -> None:
+        """A verdict, a measurement, or what a fit chose. Raises WriteError."""
         pages = self._load()
-        book: dict[str, Any] = pages.verdicts if isinstance(entry, Verdict) else pages.measurements
+        books: dict[type, dict[str, Any]] = {Verdict: pages.verdicts, Measured: pages.measurements, str: pages.fits}
+        book = books[type(entry)]
         book.pop(key, None)
         book[key] = entry
         while len(book) > _MOST:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import ModelError
-from edged.models.graph import load_graph, to_interface
+from edged.models.graph import Graph, Operation, Tensor, load_graph, to_interface
 from tests.shared import SHARED, needs_shared
 
 MODELS = SHARED / "models" if SHARED else Path()
@@ -86,3 +86,44 @@ def test_damage_anywhere_gives_a_graph_or_a_sentence() -> None:
             graph.macs()
         except ModelError as told:
             assert "\n" not in str(told)
+
+
+def graph_of(
+    inputs: tuple[Tensor, ...] = (), outputs: tuple[Tensor, ...] = (), last: str = "SOFTMAX", dtype: str = "uint8"
+) -> Graph:
+    """Picture in, row out, unless said otherwise."""
+    inputs = inputs or (tensor((1, 96, 96, 3), dtype),)
+    outputs = outputs or (tensor((1, 8), dtype),)
+    tensors = (*inputs, *outputs)
+    ins, outs = tuple(range(len(inputs))), tuple(range(len(inputs), len(tensors)))
+    return Graph(tensors, ins, outs, (Operation(last, ins, outs),))
+
+
+def tensor(shape: tuple[int, ...], dtype: str = "uint8", *, dynamic: bool = False) -> Tensor:
+    return Tensor("t", shape, dtype, 0.0, 0, constant=False, dynamic=dynamic)
+
+
+@pytest.mark.parametrize(
+    ("graph", "says"),
+    [
+        (graph_of(inputs=(tensor((1, 96, 96, 3)), tensor((1, 4)))), "2 inputs"),
+        (graph_of(outputs=(tensor((1, 8)), tensor((1, 4)))), "2 outputs"),
+        (graph_of(inputs=(tensor((1, 96, 96, 3), dynamic=True),)), "dynamic shape"),
+        (graph_of(inputs=(tensor((1, 96, 96, 1)),)), "1×96×96×1"),
+        (graph_of(inputs=(tensor((1, 4096, 96, 3)),)), "8 to 1024 px"),
+        (graph_of(inputs=(tensor((4, 96, 96, 3)),)), "4×96×96×3"),
+        (graph_of(dtype="float16"), "float16"),
+        (graph_of(outputs=(tensor((1, 12, 12, 8)),)), "segmentation"),
+        (graph_of(outputs=(tensor((1, 1)),)), "1×labels"),
+        (graph_of(last="MEAN"), "embedding"),
+        (graph_of(last="ARG_MAX"), "class numbers"),
+    ],
+)
+def test_what_is_no_classifier_is_told(graph: Graph, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        to_interface(graph)
+
+
+@pytest.mark.parametrize(("last", "output"), [("SOFTMAX", "probabilities"), ("LOGISTIC", "probabilities"), ("CONV_2D", "logits")])
+def test_the_last_operation_tells_what_the_scores_are(last: str, output: str) -> None:
+    assert to_interface(graph_of(last=last)).output == output
