@@ -67,8 +67,11 @@ class Ledger:
         this_run = [session.boot for session in self._sessions.values() if session.kernel_boot == self._clock.kernel_boot]
         self._this_run_n = store.first_n(this_run) or self._next_n
         for row in store.waiting():
+            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
             self._count(row)
             self._events += row.kind == EVENT
+        for row in store.delivered():
+            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
         damaged = store.damaged()
         for row in damaged:
             self._shelves.do(Delete(row))

@@ -1,6 +1,7 @@
 """The outbox's file: a SQLite database. Says how rows are kept, and nothing about which rows are sent or dropped."""
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ CREATE TABLE dead(
   n INTEGER PRIMARY KEY, boot TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL);
 """
 _MOST_DEAD = 1000
+_MOST_ROWS = 1 << 60
 
 
 class Foreign(sqlite3.DatabaseError):
@@ -106,7 +108,8 @@ class Store:
         last: dict[str, int] = {}
         for row in rows:
             self._db.execute("DELETE FROM rows WHERE n = ?", (row.n,))
-            last[row.boot] = max(row.seq, last.get(row.boot, 0))
+            if isinstance(row.seq, int):  # a damaged row may hold anything
+                last[row.boot] = max(row.seq, last.get(row.boot, 0))
         for boot, seq in last.items():
             self._db.execute("UPDATE sessions SET last_seq = max(last_seq, ?) WHERE boot = ?", (seq, boot))
 
@@ -162,12 +165,12 @@ class Store:
         return [row for row, right in self._checked("state = ?", (WAITING,), False) if not right]
 
     def sessions(self) -> dict[str, tuple[Session, int]]:
-        """By boot: the session and the highest seq that it had given."""
-        highest = dict(self._db.execute("SELECT boot, max(seq) FROM rows GROUP BY boot"))
-        return {
-            boot: (Session(boot, kernel_boot, float(offset_s), bool(synced)), max(last_seq, highest.get(boot) or 0))
-            for boot, kernel_boot, offset_s, synced, last_seq in self._db.execute("SELECT * FROM sessions")
-        }
+        """By boot: the session and the highest seq of the rows that were deleted. What makes no sense is left out."""
+        found = {}
+        for boot, kernel_boot, offset_s, synced, last_seq in self._db.execute("SELECT * FROM sessions"):
+            if isinstance(boot, str) and isinstance(kernel_boot, str) and isinstance(offset_s, float) and isinstance(last_seq, int):
+                found[boot] = (Session(boot, kernel_boot, offset_s, bool(synced)), last_seq)
+        return found
 
     def first_n(self, boots: Iterable[str]) -> int:
         """The lowest n of these sessions' rows; 0 where there is none."""
@@ -180,10 +183,16 @@ class Store:
         return int(self._ask(f"SELECT count(*) FROM rows WHERE state = {DELIVERED}"))
 
     def highest_n(self) -> int:
-        return max(int(self._ask("SELECT max(n) FROM rows") or 0), int(self._ask("SELECT max(n) FROM dead") or 0))
+        """Raises DatabaseError for a number that no outbox ever reaches."""
+        highest = max(int(self._ask("SELECT max(n) FROM rows") or 0), int(self._ask("SELECT max(n) FROM dead") or 0))
+        if highest > _MOST_ROWS:
+            raise sqlite3.DatabaseError("the numbers of its rows make no sense")
+        return highest
 
     def lived_ns(self) -> int:
-        return int(self._ask("SELECT max(lived_ns) FROM rows") or 0)
+        """How old the outbox was when the newest of its rows was stored."""
+        rows = itertools.chain(self.waiting(), itertools.islice(self.delivered(newest_first=True), 1))
+        return max((row.lived_ns for row in rows), default=0)
 
     def _rows(self, where: str, values: tuple[int, ...], newest_first: bool = False) -> Iterator[Row]:
         return (row for row, right in self._checked(where, values, newest_first) if right)

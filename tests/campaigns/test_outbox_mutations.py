@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from edged.clock import Clock
 from edged.delivery.opening import FILE, open_disk, open_outbox
-from edged.delivery.rows import DELIVERED, EVENT, WAITING, Row, Session
+from edged.delivery.rows import DELIVERED, EVENT, WAITING, Row, Session, to_message
 from edged.delivery.store import Store
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
@@ -90,8 +91,6 @@ def test_what_is_no_outbox_is_put_aside_and_two_copies_are_kept(tmp_path: Path, 
 
 
 def spoil(folder: Path, kind: str) -> Store | None:
-    import sqlite3
-
     path = folder / FILE
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -178,3 +177,60 @@ def test_a_disk_that_takes_nothing_is_read_past_sqlite(tmp_path: Path) -> None:
         outbox.close(1)
     finally:
         os.system(f"umount -l {mounted}")
+
+
+_VALUES = ("NULL", "'abc'", "x'ff00'", "1e300", "-5", "9223372036854775807", "0.5", "-9223372036854775808", "9e999")
+_COLUMNS = {
+    "rows": ("n", "kind", "state", "boot", "seq", "happened_ns", "offset_s", "synced", "lived_ns", "body", "checksum"),
+    "sessions": ("boot", "kernel_boot", "offset_s", "synced", "last_seq"),
+    "dead": ("n", "boot", "seq", "body", "reason"),
+}
+
+
+@pytest.mark.parametrize(("table", "column"), [(table, column) for table, columns in _COLUMNS.items() for column in columns])
+def test_no_value_in_any_column_hurts(tmp_path: Path, table: str, column: str) -> None:
+    """A valid database with one absurd value: it opens, and the other nine waiting rows are handed out."""
+    for number, value in enumerate(_VALUES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        store = Store(folder / FILE)
+        store.begin()
+        store.put_session(Session(_BOOT, "kernel", 1_700_000_000.25, True))
+        for n in range(1, 21):
+            store.put(a_row(n, n % 2))
+        store.bury(a_row(30, WAITING), "poison")
+        store.commit()
+        store.close()
+        if not spoil_value(folder / FILE, table, column, value):
+            continue
+        outbox = open_outbox(folder, Clock())
+        ledger = outbox._ledger
+        assert ledger.waiting >= 9, value
+        ledger.put("{}", 0)
+        for one in ledger.hand_out(50, 50):
+            to_message(one.row, one.session, late=one.late)
+            ledger.acknowledged(one.row.n)
+        ledger.replay(1e9)
+        ledger.keep_up()
+        counters = ledger.counters()
+        assert counters.events == counters.delivered + counters.queued + sum(counters.dropped.values())
+        outbox._shelves.close()
+
+
+def spoil_value(path: Path, table: str, column: str, value: str) -> bool:
+    """Whether SQLite lets it be."""
+    db = sqlite3.connect(path)
+    try:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')")
+        db.commit()
+        db.close()
+        db = sqlite3.connect(path)
+        first = {"rows": " WHERE n = 1", "sessions": "", "dead": ""}[table]
+        db.execute(f"UPDATE {table} SET {column} = {value}{first}")
+        db.commit()
+    except sqlite3.Error:
+        return False
+    finally:
+        db.close()
+    return True
