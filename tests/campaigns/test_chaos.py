@@ -120,7 +120,7 @@ def test_killed_couriers_lose_nothing_that_was_accepted(tmp_path: Path, broker: 
         source = Source(
             port=proxy.port, state_folder=str(tmp_path / "state"), events=100_000, per_s=200.0, first=1 + number * 100_000
         )
-        wait_for(lambda source=source: source.accepted or source.process.poll() is not None, 30, "first event accepted")
+        wait_for(lambda source=source: source.accepted or source.process.poll() is not None, 120, "first event accepted")
         time_passes(rng.uniform(0.0, 0.6))
         source.kill()
         assert source.accepted, source.errors.read_text()[-2000:]

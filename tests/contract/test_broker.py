@@ -233,7 +233,7 @@ def test_a_disk_that_takes_nothing_is_told_and_healed_and_nothing_is_lost(tmp_pa
         outbox={"min_free_mb": 0.0, "backlog_per_s": 500.0},
     )
     try:
-        wait_for(lambda: source.said.get("counters", {}).get("queued", 0) > 50, 10, "events are stored")
+        wait_for(lambda: source.said.get("counters", {}).get("queued", 0) > 50, 60, "events are stored")
         if trouble == "full":
             ballast = mounted / "ballast"
             with ballast.open("wb", buffering=0) as file:
