@@ -28,7 +28,6 @@ PHOTOGRAPHS = (
     "brick.png",
     "grass.png",
     "moon.png",
-    "rocket.jpg",
 )
 _FPS = 4.0
 _REPEAT = 6  # a photograph stays in view for so many frames, as a thing before a camera would
