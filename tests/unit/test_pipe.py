@@ -61,7 +61,9 @@ def test_bytes_of_anybody_are_a_message_or_a_value_error(packet):
             return
 
 
-@given(st.sampled_from(["ready", "result", "beat", "camera", "stop", "_on_control", ""]), st.dictionaries(st.text(max_size=9), simple))
+@given(
+    st.sampled_from(["ready", "result", "beat", "camera", "stop", "_on_control", ""]), st.dictionaries(st.text(max_size=9), simple)
+)
 def test_what_is_no_word_of_ours_is_not_believed(kind, fields):
     with pytest.raises(ValueError):
         check_word(kind, fields)
