@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from edged.pipe import LARGEST_BYTES, Pipe
 from edged.words import check_word
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
+simple = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+anything = st.recursive(simple, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 BEAT = {"frames": dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", "paused"), 0), "memory_mb": 1.0}
 
 
