@@ -106,12 +106,12 @@ class Decision:
         return tuple(changes)
 
     def _why(self, vote: str) -> str:
-        said = f"{self._votes.count(vote)} of the last {len(self._votes)} classifications"
+        said = f"in {self._votes.count(vote)} of the last {len(self._votes)}"
         if vote == UNKNOWN:
-            return f"{said} had no label at {self.rules.enter:g} with a margin of {self.rules.margin:g}"
+            return f"nothing at {self.rules.enter:g} with a margin of {self.rules.margin:g} {said}"
         if vote == NONE:
-            return f"{said} were of an ignored label"
-        return f"{said} at {self.rules.enter:g} or more"
+            return f"only what is ignored {said}"
+        return f"{vote} at {self.rules.enter:g} or more {said}"
 
     def _decided(self, changes: tuple[Change, ...]) -> Decided:
         return Decided(self.label or UNKNOWN, self._score, {name: g.on for name, g in self._groups.items()}, changes)

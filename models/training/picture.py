@@ -16,15 +16,14 @@ def to_svg(found: dict) -> str:
     """`found` as convert.py writes it."""
     size = _CELL * len(CLASSES)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + size + 20} {_TOP + size + 50}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + size + 40} {_TOP + size + 50}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="#222">',
         '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="22" font-size="15" font-weight="600">{found["name"]}: what was said (columns) of what it was (rows)'
-        "</text>",
+        f'<text x="20" y="24" font-size="15" font-weight="600">{found["name"]}: rows are what it was, columns what was said</text>',
     ]
     for n, label in enumerate(CLASSES):
         middle = n * _CELL + _CELL / 2
-        parts.append(f'<text x="{_LEFT + middle}" y="{_TOP - 10}" text-anchor="middle" font-size="10">{label}</text>')
+        parts.append(f'<text x="{_LEFT + middle}" y="{_TOP - 10}" text-anchor="middle" font-size="9">{label}</text>')
         parts.append(f'<text x="{_LEFT - 8}" y="{_TOP + middle + 4}" text-anchor="end">{label}</text>')
     for row, counts in enumerate(found["confusion"]):
         for column, count in enumerate(counts):
