@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edged.errors import ModelError
 
-_RUNTIMES = ("ai-edge-litert", "tflite-runtime")  # in the order in which the classifier looks for them
+_RUNTIMES = ("tflite-runtime", "ai-edge-litert")  # in the order in which the classifier looks for them
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from edged.vision.preprocess import Input
 
 OutputKind = Literal["probabilities", "logits"]
 
-_RUNTIMES = (("ai_edge_litert.interpreter", "ai-edge-litert"), ("tflite_runtime.interpreter", "tflite-runtime"))
+# tflite-runtime is there only where somebody chose it (the extra), so it is asked first
+_RUNTIMES = (("tflite_runtime.interpreter", "tflite-runtime"), ("ai_edge_litert.interpreter", "ai-edge-litert"))
 _DTYPES: dict[Any, Literal["uint8", "int8", "float32"]] = {np.uint8: "uint8", np.int8: "int8", np.float32: "float32"}
 _LARGEST_PX = 1024
 
