@@ -68,7 +68,8 @@ def test_figures() -> None:
 def test_a_running_daemon_does_not_mind(tmp_path: Any, config: Any, heard: Any) -> None:  # noqa: F811
     rng = random.Random(SEED)
     wanted = count(100, 2_000)
-    with edged_with(tmp_path, config) as edged:
+    # a model by name, for auto changes it by itself once it has measured
+    with edged_with(tmp_path, config | {"model": {"name": "home_0.25_96"}}) as edged:
         wait_for(lambda: heard.of("camera") and heard.of("camera")[-1]["state"] == "ok", 40, "camera ok")
         wait_for(lambda: heard.of("model"), 20, "the model is told")
         model = heard.of("model")[-1]["sha256"]
