@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
 from tests.e2e.running import children, wait_for
-from tests.e2e.test_camera_faults import BACK_WITHIN_S, SAID_WITHIN_S, rig  # noqa: F401
+from tests.e2e.test_camera_faults import BACK_WITHIN_S, SAID_WITHIN_S, kind, rig  # noqa: F401
 from tests.fault_camera import FAULTS
 
 FULL, CI, SETTLING = 100, 6, 3
@@ -50,9 +50,9 @@ def test_many_faults_leave_nothing_behind(rig):  # noqa: F811
         values = sorted(row[name] for row in rows)
         figures[name] = {"median": round(statistics.median(values), 2), "worst": round(values[-1], 2)}
     figures["worst_by_fault"] = {
-        kind: {name: round(max(row[name] for row in rows if row["fault"] == kind), 2) for name in ("told_s", "back_s")}
-        for kind in kinds
-        if any(row["fault"] == kind for row in rows)
+        fault: {name: round(max(row[name] for row in rows if row["fault"] == fault), 2) for name in ("told_s", "back_s")}
+        for fault in kinds
+        if any(row["fault"] == fault for row in rows)
     }
     print(json.dumps(figures, indent=1))
     path = Path("build/figures/camera_faults.json")
