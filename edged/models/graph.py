@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edged.errors import ModelError
+from edged.models.file import LARGEST_BYTES
 from edged.models.flatbuffer import DAMAGE, Table
 
 Dtype = Literal["uint8", "int8", "float32"]
-LARGEST_BYTES = 256 * 1024 * 1024
 
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 _OPERATIONS = {  # those that decide something here, or that MobileNets have

@@ -10,7 +10,7 @@ from typing import Protocol
 from edged.errors import ModelError, UnavailableError, WriteError
 from edged.models.admission import Admission
 from edged.models.card import Card
-from edged.models.graph import LARGEST_BYTES
+from edged.models.file import LARGEST_BYTES
 from edged.models.install import hold_against, install
 from edged.models.store import Installed, Store, to_interface_of
 

@@ -2,14 +2,14 @@
 
 import hashlib
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.errors import ModelError
 from edged.models.card import NAME, Card, load_cards
 from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
-from edged.models.graph import LARGEST_BYTES, Interface, load_graph, to_interface
+from edged.models.file import read_model
+from edged.models.graph import Interface, load_graph, to_interface
 from edged.models.labels import fit_labels, load_labels
 from edged.shipped import shipped
 
@@ -129,20 +129,6 @@ class Store:
         beside = self.folder / card.labels
         where = beside if "/" not in card.labels and beside.is_file() else shipped("models", card.labels)
         return fit_labels(load_labels(where, card.labels_sha256), card.label_count, card.background_offset, str(where))
-
-
-def read_model(path: Path) -> bytes:
-    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
-            raise ModelError(f"{path}: not a file: name a .tflite file")
-        with path.open("rb") as file:
-            model = file.read(LARGEST_BYTES + 1)
-    except OSError as e:
-        raise ModelError(f"{path}: the model cannot be read: {e.strerror}") from None
-    if len(model) > LARGEST_BYTES:
-        raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is")
-    return model
 
 
 def to_interface_of(model: bytes, path: Path) -> Interface:

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from edged.errors import ModelError
+from edged.models.file import read_model
 from edged.throwaway import begin
 from edged.vision.classifier import Classifier
 from edged.vision.frame import Frame
 from edged.vision.preprocess import to_tensor
-from edged.vision.process import read_model
 
 # enough for the largest picture on a big board; a small one may not spend more than it has
 MEMORY_MB = min(768, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20)

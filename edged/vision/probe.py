@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
+from edged.models.file import read_model
 from edged.throwaway import begin
 from edged.vision.classifier import Classifier, Facts
 from edged.vision.frame import Frame, Layout
 from edged.vision.preprocess import Crop, Region, to_rgb, to_tensor
-from edged.vision.process import peak_memory_mb, read_model
+from edged.vision.process import peak_memory_mb
 from edged.vision.walls import forbid_network
 
 MEMORY_MB = 1024

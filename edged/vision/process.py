@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
+from edged.models.file import read_model
 from edged.pipe import Pipe
 from edged.vision.cameras import open_camera
 from edged.vision.capture import Capture
@@ -33,7 +34,6 @@ _PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are
 _NEEDS_NEW_PROCESS = frozenset({"picamera2"})
 _MANY_RUNS = 3
 _RESEAT = "; it failed several times: switch the Pi off, push the camera's cable home at both ends, and switch it on again"
-_LARGEST_MODEL_BYTES = 64 * 1024 * 1024
 
 
 class Vision:
@@ -221,16 +221,6 @@ class Vision:
                 self._pipe.send(kind, fields, attachment)
         except OSError:  # the courier is gone, and this process has nobody to work for
             self._stopping.set()
-
-
-def read_model(path: Path) -> bytes:
-    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
-    try:
-        if path.stat().st_size > _LARGEST_MODEL_BYTES:
-            raise ModelError(f"{path}: larger than {_LARGEST_MODEL_BYTES // 2**20} MB, which no MobileNet is")
-        return path.read_bytes()
-    except OSError as e:
-        raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
 
 
 def peak_memory_mb() -> float:
