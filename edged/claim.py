@@ -1,6 +1,8 @@
 """One edged for one state folder."""
 
 import contextlib
+import hashlib
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,7 +17,8 @@ def claimed(state_folder: Path) -> Iterator[None]:
 
     Raises RunningError, which names the process that has it.
     """
-    name = f"\0edged:{state_folder.resolve()}"
+    digest = hashlib.sha256(os.fsencode(state_folder.resolve())).hexdigest()  # a path may be too long for a name
+    name = f"\0edged:{digest}"
     with socket.socket(socket.AF_UNIX) as held:
         try:
             held.bind(name)
@@ -28,6 +31,7 @@ def claimed(state_folder: Path) -> Iterator[None]:
 def _holder(name: str) -> str:
     with socket.socket(socket.AF_UNIX) as asking:
         try:
+            asking.setblocking(False)  # nobody accepts, so the backlog may be full
             asking.connect(name)
         except OSError:
             return ""

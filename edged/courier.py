@@ -72,6 +72,11 @@ class Courier:
         members = {label for group in self._decision.rules.groups.values() for label in group}
         return [index for index, label in enumerate(self._labels) if label in members]
 
+    def begin(self) -> None:
+        """What an earlier run left on the broker is not known to be true any more."""
+        now_ns = self._now_ns()
+        self._tell(self._decision.forget(now_ns, "start"), now_ns)
+
     def camera(self, state: str, fault: str = "", reason: str = "") -> None:
         """Tell when something changed, once, and not for each attempt."""
         if state == "ok":
@@ -155,10 +160,10 @@ class Courier:
         for change in decided.changes:
             log.info("%s %s (%s)", change.event_type, change.label, change.reason)
             self._dispatch.event(self._to_event(change), change.at_ns)
-        if decided.changes:
+        if decided.changes or not self._stated:
             self._dispatch.retain("label", decided.label)
-            if self._on_event is not None:
-                self._on_event()
+        if decided.changes and self._on_event is not None:
+            self._on_event()
         stated = (decided.label, decided.groups, self.paused)
         if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
             return

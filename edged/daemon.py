@@ -103,6 +103,7 @@ class Daemon:
         self._dispatch.on_command("control", self._on_control)
         self._dispatch.start()
         self._opening = asyncio.get_running_loop().create_task(self._control.start())
+        self._courier.begin()
         self._courier.camera("starting")
         self._vision.start()
         self._tell_health()
@@ -201,6 +202,7 @@ class Daemon:
         installed, taken = self._running.installed, f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
         log.info("model %s on %s: %s, %d threads", installed.card.name, facts["runtime"], taken, facts["threads"])
         self._courier.use_model(installed.card.name, installed.labels)
+        self._vision.send("watch", {"indices": self._courier.watched()})
         self._courier.latency_ms.clear()
         self._tell_model()
 

@@ -73,7 +73,7 @@ class Supervision:
     def kill(self, why: str) -> None:
         """SIGKILL; on_gone follows with this reason."""
         if self._child is not None:
-            self._why_killed = why
+            self._why_killed = self._why_killed or why
             self._child.kill()
 
     async def stop(self, deadline_s: float) -> None:
@@ -99,6 +99,8 @@ class Supervision:
                 check_word(message[0], message[1])
         except BlockingIOError:
             return False
+        except ConnectionResetError:  # said once, when it died with our commands unread; its last words follow
+            return self._receive()
         except (OSError, ValueError, KeyError):  # torn down, or not our words: the process is not to be believed any more
             self.kill("it said something that is no word of ours")
             message = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=0)]
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 Milliseconds = Annotated[float, Field(ge=0)]
 Sentence = Annotated[str, Field(max_length=2000)]
 
@@ -47,7 +48,7 @@ class _Timing(_Word):
 
 class _Result(_Word):
     index: Count
-    captured_ns: Count
+    captured_ns: Nanoseconds
     width: Count
     height: Count
     picture: Annotated[str, Field(max_length=255)]
@@ -57,7 +58,7 @@ class _Result(_Word):
 
 
 class _Gated(_Word):
-    captured_ns: Count
+    captured_ns: Nanoseconds
     frames: _Frames
 
 

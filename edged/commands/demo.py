@@ -7,6 +7,7 @@ whose received messages are what is printed. The photographs are those that scik
 import contextlib
 import importlib.resources
 import importlib.util
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         from iotcore import Broker
     except ImportError:
         raise UnavailableError("the demo needs its broker and photographs: pip install 'edged[demo]'") from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started here is left
     with tempfile.TemporaryDirectory(prefix="edged-demo-") as folder, contextlib.ExitStack() as running:
         port = free_port()
         running.enter_context(Broker(port=port, listen="127.0.0.1"))

@@ -29,8 +29,10 @@ def open_camera(kind: str, source: str, **values: Any) -> Camera:
     module, name, known = _KINDS[kind]
     try:
         made = getattr(importlib.import_module(module), name)
-    except ImportError as e:
+    except (ImportError, ValueError) as e:  # ValueError: a library that was built for another numpy
         advice = _INSTALL.get(kind, "install edged anew")
-        raise CameraFault("library_missing", f"camera.kind = {kind} needs {e.name}: {e}; {advice}") from None
+        raise CameraFault(
+            "library_missing", f"camera.kind = {kind} needs {getattr(e, 'name', None) or 'its library'}: {e}; {advice}"
+        ) from None
     camera: Camera = made(source, **{key: value for key, value in values.items() if key in known})
     return camera

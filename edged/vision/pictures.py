@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -65,7 +66,7 @@ class PicturesCamera:
             for path in self._list():
                 count, what = 0, "film" if path.suffix.lower() in FILMS else "picture"
                 for count, pixels in enumerate(_film(path) if what == "film" else _picture(path), 1):  # noqa: B007
-                    yield pixels, path.name
+                    yield pixels, os.fsencode(path.name).decode(errors="replace")[:255]  # a name may hold any bytes
                 any_shown |= count > 0
                 if not count and path not in self._bad:
                     self._bad.add(path)

@@ -42,6 +42,7 @@ class Vision:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
+        self._switching = threading.Lock()
         self._stopping = threading.Event()
         self._classifier: Classifier | None = None
         self._watched: list[int] = []
@@ -58,12 +59,13 @@ class Vision:
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
         self._send("ready", {"pid": os.getpid()})
         while not self._stopping.is_set():
-            classifier = self._classifier
-            if classifier is None:
+            if self._classifier is None:
                 self._stopping.wait(0.05)
             elif (frame := self._slot.take(timeout_s=0.2)) is not None:
-                self._look(classifier, frame)
-            self._beat()
+                with self._switching:
+                    self._look(self._classifier, frame)
+            if not self._stopping.is_set():
+                self._beat()
 
     def _look(self, classifier: Classifier, frame: Frame) -> None:
         taken = time.monotonic_ns()
@@ -175,11 +177,12 @@ class Vision:
         except ModelError as e:
             self._send("load_failed", {"path": path, "reason": str(e)})
             return
-        self._classifier = classifier
-        if self._gate is not None:
-            self._gate.forget()
-        load_ms = (time.monotonic_ns() - began) / 1e6
-        self._send("loaded", {"path": path, "sha256": found, "load_ms": round(load_ms, 1), "facts": asdict(classifier.facts)})
+        load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
+        with self._switching:  # so that no result of the old one follows the word that the new one is loaded
+            self._classifier = classifier
+            if self._gate is not None:
+                self._gate.forget()
+            self._send("loaded", {"path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)})
 
     def _on_watch(self, indices: list[int]) -> None:
         self._watched = indices
