@@ -53,15 +53,8 @@ class Courier:
         self.inferred_ns: deque[int] = deque(maxlen=_RECENT)
 
     @property
-    def camera_state(self) -> str:
-        return self._camera[0]
-
-    @property
     def camera_reason(self) -> str:
         return self._camera[2]
-
-    def follow(self, rules: Rules) -> None:
-        self._decision.follow(rules)
 
     def use_model(self, name: str, labels: Sequence[str]) -> None:
         """From the next result on, indices mean these labels."""
