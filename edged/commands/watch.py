@@ -54,7 +54,12 @@ def to_value(payload: bytes) -> Any:
 
 
 def to_json_line(topic: str, payload: bytes) -> str:
-    return json.dumps({"topic": topic, "payload": to_value(payload)}, ensure_ascii=False)
+    try:
+        line = json.dumps({"topic": topic, "payload": to_value(payload)}, ensure_ascii=False)
+    except RecursionError:  # it could just be read, and can't be written
+        line = json.dumps({"topic": topic, "payload": {"bytes": len(payload)}}, ensure_ascii=False)
+    # JSON escapes only what is below a space; a terminal obeys others too
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else json.dumps(c)[1:-1] for c in line)
 
 
 def to_line(topic: str, payload: bytes, now_s: float) -> str:
@@ -63,7 +68,7 @@ def to_line(topic: str, payload: bytes, now_s: float) -> str:
     if not isinstance(value, dict):
         return f"{printable(topic):<22} {printable(str(value))}"
     said, score = _said(value)
-    line = f"{printable(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {_detail(value)}"
+    line = f"{printable(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {printable(_detail(value))}"
     return line.rstrip()
 
 
@@ -77,32 +82,40 @@ def _said(value: dict[str, Any]) -> tuple[str, str]:
     best = value["top"][0] if isinstance(value.get("top"), list) and value["top"] else value
     best = best if isinstance(best, dict) else {}
     words = (value.get("event_type"), value.get("state"), best.get("label") or value.get("card") or value.get("asked"))
-    score = best.get("score")
-    return " ".join(printable(w) for w in words if isinstance(w, str)), f"{score:.2f}" if isinstance(score, int | float) else ""
+    score = _number(best.get("score"))
+    return " ".join(printable(w) for w in words if isinstance(w, str)), "" if score is None else f"{score:.4g}" if abs(
+        score
+    ) > 1 else f"{score:.2f}"
 
 
 def _detail(value: dict[str, Any]) -> str:
     """The rest that a person wants to know: the picture, the reason, the counters."""
     if value.get("event_type") == "gap":
-        return (
-            f"{value.get('from_seq')}..{value.get('to_seq')}: {value.get('dropped')} dropped: {printable(str(value.get('reason')))}"
-        )
+        return f"{value.get('from_seq')}..{value.get('to_seq')}: {value.get('dropped')} dropped: {value.get('reason')}"
     frames, frame = value.get("frames"), value.get("frame")
     if isinstance(frames, dict):
         return ", ".join(f"{count} {key}" for key, count in frames.items() if count or key == "captured")
     if isinstance(frame, dict):
-        return printable(str(frame.get("picture", "")))
+        return str(frame.get("picture", ""))
     known = (value.get("reason"), value.get("chosen"))
-    return printable(next((word for word in known if isinstance(word, str) and word), ""))
+    return next((word for word in known if isinstance(word, str) and word), "")
 
 
 def _age(value: dict[str, Any], now_s: float) -> str:
     frame = value.get("frame")
-    if isinstance(frame, dict) and isinstance(frame.get("age_ms"), int | float):
-        return f"{frame['age_ms']:.0f} ms"
+    if isinstance(frame, dict) and (age_ms := _number(frame.get("age_ms"))) is not None:
+        return f"{age_ms:.0f} ms" if abs(age_ms) < 1e9 else f"{age_ms:.0e} ms"
     try:
-        then = datetime.fromisoformat(value["time"])
-    except (KeyError, ValueError, TypeError):
+        then = datetime.fromisoformat(value["time"]).astimezone(UTC)
+    except (KeyError, ValueError, TypeError, OverflowError):  # the last: year 1 east of Greenwich
         return ""
-    age_s = (datetime.fromtimestamp(now_s, UTC) - then.astimezone(UTC)).total_seconds()
+    age_s = (datetime.fromtimestamp(now_s, UTC) - then).total_seconds()
     return f"{max(0.0, age_s) * 1000:.0f} ms" if age_s < 10 else f"{age_s:.0f} s"
+
+
+def _number(value: object) -> float | None:
+    """JSON's integers have no end; those that no float can hold are none."""
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None

@@ -5,7 +5,7 @@ import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 from edged.errors import ModelError, UnavailableError, WriteError
 from edged.models.admission import Admission
@@ -16,6 +16,8 @@ from edged.models.store import Installed, Store, to_interface_of
 
 STALL_S = 20.0  # a server that is silent for longer has stalled
 _MOST_MEMBERS = 1000
+# beside the .tflite, the published archives hold the float checkpoint that it was made from, and the graph twice
+_TIMES_THE_MODEL, _SLACK_BYTES, _LARGEST_BYTES = 64, 1 << 20, 256 << 20
 
 
 class Progress(Protocol):
@@ -38,7 +40,7 @@ def pull(
             f"model {card.name} has no archive whose hash is known, so it is not fetched: {where} and 'edged models add' it"
         )
     folder = store.folder / ".pull"
-    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress, stall_s)
+    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress, stall_s, to_most_bytes(card))
     unpacked = folder / f"{card.name}.tflite"
     try:
         model = to_model(archive)
@@ -63,7 +65,32 @@ def to_url(card: Card, mirror: str) -> str:
     return f"{mirror.rstrip('/')}/{PurePosixPath(card.archive).name}" if mirror else f"https://{card.archive}"
 
 
-def download(url: str, sha256: str, folder: Path, progress: Progress | bool, stall_s: float) -> Path:
+def to_most_bytes(card: Card) -> int:
+    """Pure. What an archive with this model can weigh; a server that sends more sends something else."""
+    return min(_LARGEST_BYTES, _TIMES_THE_MODEL * card.bytes + _SLACK_BYTES) if card.bytes else _LARGEST_BYTES
+
+
+class _Bounded:
+    """A file that refuses to grow past `most_bytes`. write raises ModelError."""
+
+    def __init__(self, file: BinaryIO, most_bytes: int, url: str) -> None:
+        self._file, self._left_bytes, self._most_bytes, self._url = file, most_bytes, most_bytes, url
+
+    def write(self, chunk: bytes) -> None:
+        self._left_bytes -= len(chunk)
+        if self._left_bytes < 0:
+            raise ModelError(
+                f"{self._url}: sends more than the {self._most_bytes / 1e6:.0f} MB that this archive can be: nothing was installed"
+            )
+        self._file.write(chunk)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def download(
+    url: str, sha256: str, folder: Path, progress: Progress | bool, stall_s: float, most_bytes: int = _LARGEST_BYTES
+) -> Path:
     """The archive, whole and with that hash; it is not there otherwise. Raises ModelError, UnavailableError, WriteError."""
     import pooch  # late: only this command needs the network
     import requests
@@ -72,7 +99,12 @@ def download(url: str, sha256: str, folder: Path, progress: Progress | bool, sta
     target = folder / PurePosixPath(url).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fetch = pooch.HTTPDownloader(progressbar=progress, timeout=stall_s)
+        http = pooch.HTTPDownloader(progressbar=progress, timeout=stall_s)
+
+        def fetch(url: str, path: str, pooch_: Any) -> None:
+            with Path(path).open("wb") as file:
+                http(url, _Bounded(file, most_bytes, url), pooch_)
+
         return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
     except requests.HTTPError as e:
         raise UnavailableError(f"{url}: the server refused ({e}): nothing was installed") from None

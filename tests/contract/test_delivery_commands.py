@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edged.commands.watch import to_json_line, to_line
 from edged.control import SOCKET, Control
 from edged.errors import EdgedError
 from tests.contract.test_broker import AN_EVENT, dispatching
@@ -56,6 +57,37 @@ def test_watch_prints_a_line_for_each_message(broker: Broker, as_json: bool) -> 
         assert all(word in lines[1] for word in ("edged/door/event", "entered", "cat", "0.90", " s "))
         assert "\x1b" not in "".join(lines)
     heard.close()
+
+
+ABSURD: list[bytes] = [
+    b'{"time": "0001-01-01T00:00:00+14:00", "label": "cat"}',
+    b'{"time": "9999-12-31T23:59:59-14:00"}',
+    b'{"score": 1%s}' % (b"0" * 400),
+    b'{"frame": {"age_ms": 1%s}}' % (b"0" * 400),
+    b'{"frame": {"age_ms": 1e999}, "score": -1e308}',
+    b'{"event_type": "gap", "from_seq": "\\u001b[2J", "reason": {"\\u009b": 1}}',
+    b'{"frames": {"\\u001b]0;x\\u0007": 1}}',
+    b'{"label": "\\u001b[31mcat\\u009b2J\\u007f\\u202e\\udb40\\udc01\\ud800", "top": [[]]}',
+    b'{"label": "\x1b[2J"}',
+    b"\xc2\x9b2J\x7f",
+    b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("payload", ABSURD)
+def test_watch_prints_absurd_messages_harmlessly(payload: bytes) -> None:
+    line = to_line("edged/\x1b[2J", payload, 1.8e9)
+    assert line.isprintable() and len(line) < 700, line
+    as_json = to_json_line("edged/\x9bx", payload)
+    assert as_json.isprintable()
+    assert json.loads(as_json)["topic"] == "edged/\x9bx"
+
+
+@pytest.mark.parametrize("depth", range(900, 1100, 3))
+def test_watch_takes_json_of_any_depth(depth: int) -> None:
+    payload = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+    assert to_line("t", payload, 0.0)
+    assert json.loads(to_json_line("t", payload))["topic"] == "t"
 
 
 def test_no_broker_is_one_sentence() -> None:

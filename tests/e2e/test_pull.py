@@ -1,5 +1,6 @@
 """`edged models pull` from a loopback server that is good, broken, hostile or silent: the model is there whole, or not at all."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ import pytest
 import tomlkit
 
 from edged.errors import FAILED, IO_FAILED, OK, UNAVAILABLE, UnavailableError
-from edged.models.pull import pull
+from edged.models.pull import pull, to_most_bytes
 from edged.models.store import Store
 
 TRIAL = "trial.tgz"
@@ -27,11 +28,20 @@ class Server(BaseHTTPRequestHandler):
 
     archive = b""
     released = threading.Event()
+    sent_bytes = 0
 
     def do_GET(self) -> None:
         how = self.path.split("/")[1]
         if how == "absent":
             self.send_error(404)
+            return
+        if how == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # it hangs up
+                while True:
+                    self.wfile.write(bytes(65536))
+                    Server.sent_bytes += 65536
             return
         body = self.archive[:-1] + bytes([self.archive[-1] ^ 1]) if how == "changed" else self.archive
         self.send_response(200)
@@ -148,6 +158,16 @@ def test_a_server_that_stalls_is_left(state: Path, mirror: str) -> None:
     with pytest.raises(UnavailableError, match="the download failed"):
         pull(store, card, f"{mirror}/stalls", None, stall_s=0.5)
     assert nothing_is_half_there(state)
+
+
+def test_an_endless_answer_is_cut_off(state: Path, mirror: str) -> None:
+    publish(state, packed(bundled()))
+    Server.sent_bytes = 0
+    told = run(state, f"{mirror}/endless")
+    assert told.returncode == FAILED and "sends more than the" in told.stderr and len(told.stderr.splitlines()) == 1, told.stderr
+    assert nothing_is_half_there(state)
+    most = to_most_bytes(next(card for card in Store(state).known() if card.name == "trial"))
+    assert len(packed(bundled())) < most < Server.sent_bytes < most + (32 << 20)  # what the sockets hold comes on top
 
 
 @pytest.mark.parametrize("name", ["../../trial.tflite", "/tmp/trial.tflite", "a/../../trial.tflite"])
