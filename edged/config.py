@@ -16,12 +16,21 @@ from pydantic_core import ErrorDetails
 
 from edged.config_checks import contradictions
 from edged.config_faults import Fault, to_fault, to_key
-from edged.config_settings import Settings
-from edged.config_source import Keys, Source, load_source, to_line
+from edged.config_settings import STATE_FOLDER, Settings
+from edged.config_source import Keys, Source, load_source, salvage, to_line
 from edged.config_values import Values, complete, get, without
 from edged.errors import ConfigError
 
-__all__ = ["Reading", "Settings", "choose_state_folder", "leaves", "load_settings", "read_settings", "to_settings"]
+__all__ = [
+    "Reading",
+    "Settings",
+    "choose_state_folder",
+    "find_state_folder",
+    "leaves",
+    "load_settings",
+    "read_settings",
+    "to_settings",
+]
 
 SYSTEM_FILE = Path("/etc/edged/edged.toml")
 
@@ -97,6 +106,16 @@ def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -
         return wanted
     home = environ.get("XDG_STATE_HOME", "")
     return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / "edged"
+
+
+def find_state_folder(path: Path | None) -> Path:
+    """Where the daemon of this config keeps its things, also when the file has faults now. Never raises."""
+    try:
+        return read_settings(path).settings.state_folder
+    except ConfigError:
+        wanted = salvage(path or SYSTEM_FILE, "state_folder")
+    is_usable = isinstance(wanted, str) and wanted.startswith("/") and wanted.isprintable()
+    return Path(wanted) if is_usable else choose_state_folder(Path(STATE_FOLDER))
 
 
 def to_name(keys: Keys) -> str:

@@ -105,11 +105,8 @@ def _not_yet(settings: Settings) -> Iterator[Contradiction]:
     for section in ("homeassistant", "web"):
         if getattr(settings, section).enabled:
             yield Contradiction(((section, "enabled"),), "true is not possible yet: this version of edged has no such part")
-    for name, profile in settings.profile.items():
-        if profile.from_:
-            yield Contradiction(
-                (("profile", name, "from"),), "is not possible yet: this version does not switch by the time of day"
-            )
+    if "file" in settings.profile:
+        yield Contradiction((("profile", "file"),), "is no name for a profile: @file means what the file says outside of them")
 
 
 def _set(settings: Settings) -> set[Keys]:

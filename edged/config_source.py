@@ -22,11 +22,15 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """What a config file says: `values` as tomllib gives them, `lines` from 1 for every key and table that stands in it."""
+    """What a config file says: `values` as tomllib gives them, `lines` from 1 for every key and table that stands in it.
+
+    data: the file's bytes.
+    """
 
     file: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Keys, int] = field(default_factory=dict)
+    data: bytes = b""
 
 
 def load_source(path: Path) -> Source:
@@ -37,13 +41,24 @@ def load_source(path: Path) -> Source:
         raise ConfigError([to_line(fault) for fault in error.faults]) from None
 
 
+def parse_source(path: Path, data: bytes) -> Source:
+    """As load_source, of bytes that were at `path` once."""
+    try:
+        return _parse(path, _decode(path, data))
+    except ConfigError as error:
+        raise ConfigError([to_line(fault) for fault in error.faults]) from None
+
+
 def to_line(text: str) -> str:
     """One line that no terminal takes for a command, whatever stood in the file or in its name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _load(path: Path) -> Source:
-    text = _read(path)
+    return _parse(path, _decode(path, _read(path)))
+
+
+def _parse(path: Path, text: str) -> Source:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -52,7 +67,21 @@ def _load(path: Path) -> Source:
         # tomllib passes on what Python says of a number of 5,000 digits, and runs out of stack in 1,000 brackets
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError([f"{path}:{_unfinished(text, 1)}: not TOML: {said}"]) from None
-    return Source(str(path), values, find_lines(text))
+    return Source(str(path), values, find_lines(text), text.encode())
+
+
+def salvage(path: Path, key: str) -> Any:
+    """The value of a top-level key of a file that as a whole is no TOML; None when it can't be found before what is broken."""
+    try:
+        text = _decode(path, _read(path))
+    except ConfigError:
+        return None
+    for _, statement, brought in _statements(text):
+        if brought is None or statement.lstrip(" \t").startswith("["):
+            return None
+        if key in brought:
+            return brought[key]
+    return None
 
 
 def find_lines(text: str) -> dict[Keys, int]:
@@ -72,7 +101,7 @@ def find_lines(text: str) -> dict[Keys, int]:
     return lines
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would be read for ever
             raise ConfigError([f"{path}: is not a file: name a TOML file"])
@@ -83,6 +112,10 @@ def _read(path: Path) -> str:
         raise ConfigError([f"{path}: cannot be read: {reason}"]) from None
     if len(data) > LONGEST:
         raise ConfigError([f"{path}: is longer than {LONGEST // 1024} KiB: that is no config file"])
+    return data
+
+
+def _decode(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -23,12 +23,12 @@ _FILES: tuple[Keys, ...] = (
 _CREDENTIALS = "/run/credentials/"  # systemd shows them to the service only, while it runs
 
 
-def load_checked(path: Path | None) -> Settings:
-    """Like load_settings, and ConfigError also for what this machine lacks. What the camera lacks is the camera's to say."""
+def read_checked(path: Path | None) -> Reading:
+    """A config without a fault, also by what this machine has. What the camera lacks is the camera's to say. Raises ConfigError."""
     reading = read_settings(path)
     if error := reading.to_error(surroundings(reading)):
         raise error
-    return reading.settings
+    return reading
 
 
 def surroundings(reading: Reading, *, camera: bool = False) -> list[Fault]:

@@ -31,22 +31,21 @@ class Courier:
         result_fps: float,
         top_k: int = 5,
         now_ns: Callable[[], int] = time.monotonic_ns,
-        on_event: Callable[[], None] | None = None,
     ) -> None:
         self._dispatch, self._clock, self._now_ns = dispatch, clock, now_ns
         self._decision = Decision(rules)
-        self._result_every_ns = 1e9 / result_fps if result_fps else None
+        self.tell_results(result_fps)
         self._top_k = top_k
         self._labels: Sequence[str] = ()
         self._model = ""
         self._camera = ("", "", "")
         self._camera_since_ns = now_ns()
-        self._on_event = on_event
+        self.on_event: Callable[[], None] | None = None  # called at each change of the label
         self.paused = False
         self.failed_runs = 0  # of the vision process, since the camera gave its last frame
         self._named: dict[str, float] | None = None  # the last scores, which an unchanged scene repeats
         self._stated: tuple[Any, ...] = ()
-        self._stated_ns = self._resulted_ns = 0
+        self._stated_ns = self._resulted_ns = self._looked_ns = 0
         self._before: Counter[str] = Counter()  # frames of vision processes that are gone
         self._frames: Counter[str] = Counter()
         self.latency_ms: deque[float] = deque(maxlen=_RECENT)
@@ -56,9 +55,26 @@ class Courier:
     def camera_reason(self) -> str:
         return self._camera[2]
 
+    @property
+    def camera_state(self) -> str:
+        return self._camera[0]
+
+    def looked_within(self, seconds: float) -> bool:
+        """Whether a frame was classified, or found unchanged, in the last seconds."""
+        return self._looked_ns > 0 and self._now_ns() - self._looked_ns < seconds * 1e9
+
     def use_model(self, name: str, labels: Sequence[str]) -> None:
         """From the next result on, indices mean these labels."""
         self._model, self._labels, self._named = name, labels, None
+
+    def follow(self, rules: Rules) -> None:
+        """Other thresholds and groups, from the next result on."""
+        if rules != self._decision.rules:
+            self._decision.follow(rules)
+
+    def tell_results(self, fps: float) -> None:
+        """At most so many live results a second; 0: none."""
+        self._result_every_ns = 1e9 / fps if fps else None
 
     def watched(self) -> list[int]:
         """The indices whose scores are needed however low they are: members of groups, and of nothing else."""
@@ -95,13 +111,15 @@ class Courier:
             self._tell(self._decision.forget(self._now_ns(), "paused"), self._now_ns())
         self.camera("paused" if paused else "starting")
 
-    def vision_gone(self, reason: str) -> None:
+    def vision_gone(self, why: str, again_s: float, *, asked: bool) -> None:
         """The counters of the next process begin at 0; those of this one are kept. Its unfinished frame is nobody's."""
         self._before.update(self._frames)
         self._frames.clear()
+        if asked:
+            return  # what was seen is still believed; the next one is soon there
         self.failed_runs += 1
         if self._camera[0] not in _BAD:
-            self.camera("lost", "process", reason)
+            self.camera("lost", "process", f"the vision process was lost: {why}; it is started again in {again_s:g} s")
 
     def result(
         self,
@@ -117,7 +135,8 @@ class Courier:
         scores = [(i, score) for i, score in scores if i < len(self._labels)]
         self._frames = Counter(frames)
         self.latency_ms.append(timing_ms["preprocess"] + timing_ms["invoke"] + timing_ms["postprocess"])
-        self.inferred_ns.append(self._now_ns())
+        self._looked_ns = self._now_ns()
+        self.inferred_ns.append(self._looked_ns)
         if self.paused:
             return
         self._named = {self._labels[i]: score for i, score in scores}
@@ -140,6 +159,7 @@ class Courier:
     def gated(self, captured_ns: int, frames: dict[str, int]) -> None:
         """The scene has not changed, so what was seen last is seen again."""
         self._frames = Counter(frames)
+        self._looked_ns = self._now_ns()
         if self._named is not None and not self.paused:
             self._tell(self._decision.decide(captured_ns, self._named), captured_ns)
 
@@ -155,8 +175,8 @@ class Courier:
             self._dispatch.event(self._to_event(change), change.at_ns)
         if decided.changes or not self._stated:
             self._dispatch.retain("label", decided.label)
-        if decided.changes and self._on_event is not None:
-            self._on_event()
+        if decided.changes and self.on_event is not None:
+            self.on_event()
         stated = (decided.label, decided.groups, self.paused)
         if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
             return

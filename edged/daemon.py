@@ -1,50 +1,63 @@
 """The composition root: settings → parts → run. The only file that knows every part."""
 
 import asyncio
-import json
 import logging
-import os
 import signal
 import time
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
+from edged.boot import Start, begin, find_config
 from edged.claim import claimed
 from edged.clock import Clock
 from edged.config import Settings
+from edged.config_watch import ConfigWatch
 from edged.control import Control
 from edged.courier import Courier
-from edged.decision import Rules
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Health, Measurement, Model, ModelError
 from edged.errors import EdgedError
+from edged.following import Following
 from edged.health import memory_mb, quantile, rate_hz, temperature_c
-from edged.models.admission import Scene
-from edged.models.background import Wanted
-from edged.models.choice import Budget
-from edged.models.fit import to_threads
+from edged.last_good import LastGood
 from edged.models.heat import read_heat
+from edged.orders import to_action, to_wish
+from edged.starts import Starts
 from edged.steward import Running, Steward
-from edged.supervision import Supervision
+from edged.supervision import Gone, Supervision
+from edged.switching import Switching
+from edged.systemd import open_notify
+from edged.translation import to_access_of, to_camera, to_jpeg_limits, to_rules
 
 log = logging.getLogger("edged")
 
 _HEALTH_S = 30.0
 _GOVERN_S = 1.0
-_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
-_ACTIONS = ("pause", "resume", "snapshot")
-_LARGEST_CONTROL_BYTES = 4096
+_HOURS_S = 20.0
 _LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
+_GOOD_START_S = 60.0
+_FRESH_S = 15.0  # a result that is older proves nothing any more
 
 
-def run(settings: Settings) -> int:
+def run(path: Path | None) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
-    with claimed(settings.state_folder):
-        steward = Steward(to_wanted(settings))
-        return asyncio.run(_run(settings, steward, steward.begin()))
+    clock, found = Clock(), find_config(path)
+    with claimed(found.state_folder):
+        starts = Starts(found.state_folder)
+        before = starts.begin()
+        try:
+            start = begin(found, clock, before)
+        except EdgedError:
+            starts.end()  # nothing ran, so nothing crashed
+            raise
+        code = asyncio.run(_run(start, clock, starts))
+        starts.end()
+        return code
 
 
-async def _run(settings: Settings, steward: Steward, running: Running) -> int:
+async def _run(start: Start, clock: Clock, starts: Starts) -> int:
     loop = asyncio.get_running_loop()
     failed: list[BaseException] = []
     stop = asyncio.Event()
@@ -58,8 +71,9 @@ async def _run(settings: Settings, steward: Steward, running: Running) -> int:
     loop.set_exception_handler(on_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    daemon = Daemon(settings, steward, running)
+    daemon = Daemon(start, clock)
     daemon.start()
+    loop.call_later(_GOOD_START_S, starts.end)
     await stop.wait()
     await daemon.close()
     if failed:
@@ -70,57 +84,93 @@ async def _run(settings: Settings, steward: Steward, running: Running) -> int:
 class Daemon:
     """All parts, and the few lines that tie them. Thread: the event loop's."""
 
-    def __init__(self, settings: Settings, steward: Steward, running: Running) -> None:
-        self._settings, self._steward = settings, steward
-        self._running = self._next = running  # what runs, and what was last asked to
-        self._governor = steward.governor(running, time.monotonic())
-        self._fitting: asyncio.Task[None] | None = None
-        self._facts: dict[str, Any] = {}
+    def __init__(self, start: Start, clock: Clock) -> None:
+        settings = start.intent.settings()
+        self._start_safe, self._facts = start.safe, dict[str, Any]()
         self._started_s = time.monotonic()
-        self._clock = Clock()
+        self._notify = open_notify()
         self._dispatch: Dispatch = open_dispatch(
             device=settings.device,
             state_folder=settings.state_folder,
             mqtt=settings.mqtt,
             outbox=settings.outbox,
-            clock=self._clock,
+            clock=clock,
         )
-        rules = to_rules(settings, running.installed.labels)
-        self._courier = Courier(
-            self._dispatch,
-            self._clock,
-            rules,
-            result_fps=settings.mqtt.result_fps,
-            on_event=self._ask_snapshot if settings.snapshot.on_event else None,
-        )
-        self._vision = Supervision(self._on_message, self._courier.vision_gone)
+        self._courier = Courier(self._dispatch, clock, to_rules(settings, start.running.installed.labels), result_fps=0)
+        self._vision = Supervision(self._on_message, self._on_gone)
         self._vision_memory_mb = 0.0
         self._snapshot = bytearray()  # the parts that are here
+        self._switching = Switching(start.running, self._vision.send, self)
+        self._following = Following(
+            settings,
+            start.intent,
+            start.steward,
+            self._switching,
+            LastGood(settings.state_folder),
+            self,
+            trouble=start.trouble,
+            behind=start.behind,
+        )
         self._control = Control(settings.state_folder)
         self._control.on("replay", self._replay)
+        self._control.on("reload", lambda _: self._reload())
+        self._control.on("use", self._use)
+        self._control.on("status", self._status)
+        path = start.intent.path
+        self._watch = ConfigWatch(path, self._on_file) if path is not None else None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._obey_settings(settings)
+
+    @property
+    def _settings(self) -> Settings:
+        return self._following.settings
 
     def start(self) -> None:
+        loop = asyncio.get_running_loop()
         self._dispatch.on_command("control", self._on_control)
+        self._dispatch.on_command("model/set", self._on_model_set)
         self._dispatch.start()
-        self._opening = asyncio.get_running_loop().create_task(self._control.start())
+        self._do(self._control.start())
+        if self._watch is not None and (sentence := self._watch.start()):
+            log.warning("%s", sentence)
+        loop.add_signal_handler(signal.SIGHUP, self._on_file)
         self._courier.begin()
         self._courier.camera("starting")
-        self._vision.start()
+        if self._start_safe:
+            self._following.enter_safe_mode("edged ended again and again within a minute after its start")
+        else:
+            self._vision.start()
         self._tell_health()
-        self._govern()
-        if self._steward.needs_fit:
-            self._fitting = asyncio.get_running_loop().create_task(self._fit())
+        self._tick()
+        self._follow_hours()
+        self._following.begin_fit()
 
     async def close(self) -> None:
         await self._control.close()
-        self._health_timer.cancel()
-        self._govern_timer.cancel()
-        if self._fitting is not None:
-            self._fitting.cancel()
-            await asyncio.wait([self._fitting])
+        if self._watch is not None:
+            self._watch.close()
+        for timer in (self._health_timer, self._tick_timer, self._hours_timer):
+            timer.cancel()
+        self._following.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._vision.stop(_STOP_S)
         self._dispatch.retain("health", self._health())
         await self._dispatch.close(deadline_s=_STOP_S)
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
+        """In the background; a bug in it ends the courier as one in a callback does."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    # what the vision process says
 
     def _on_message(self, kind: str, fields: dict[str, Any], attachment: bytes) -> None:
         if kind == "snapshot":
@@ -130,52 +180,32 @@ class Daemon:
 
     def _on_ready(self, pid: int) -> None:
         """A new vision process knows nothing; it is told everything, also after each restart."""
-        settings = self._settings
-        self._courier.use_model(self._running.installed.card.name, self._running.installed.labels)
-        camera = settings.camera
-        self._vision.send(
-            "configure",
-            {
-                "camera": camera.model_dump(include=_OPENED_WITH),
-                "region": list(camera.region),
-                "crop": camera.crop,
-                "max_age_ms": camera.max_age_ms,
-                "watched": self._courier.watched(),
-                "no_frame_s": camera.no_frame_s,
-                "frozen_s": camera.frozen_s,
-                "gate": settings.gate.model_dump(include={"threshold", "max_interval_s"}) if settings.gate.enabled else None,
-                "failed_runs": self._courier.failed_runs,
-            },
-        )
+        running = self._switching.running.installed
+        self._courier.use_model(running.card.name, running.labels)
+        more = {"watched": self._courier.watched(), "failed_runs": self._courier.failed_runs}
+        self._vision.send("configure", to_camera(self._settings) | more)
         self._snapshot.clear()
         if self._courier.paused:
             self._vision.send("pause", {"paused": True})
         self._pace()
-        self._use(self._running)
+        self._switching.begin()
 
-    def _use(self, running: Running) -> None:
-        """Ask for a model; it is in use when the vision process says that it is loaded, and the old one runs until then."""
-        self._next, installed = running, running.installed
-        self._vision.send(
-            "load",
-            {
-                "path": str(installed.path),
-                "sha256": installed.sha256,
-                "labels": len(installed.labels),
-                "output": installed.card.output,
-                "threads": running.threads,
-            },
-        )
-
-    def _pace(self) -> None:
-        self._vision.send("pace", {"fps": self._settings.camera.fps * self._governor.rate if self._governor.rate < 1 else 0.0})
+    def _on_gone(self, gone: Gone) -> None:
+        self._courier.vision_gone(gone.why, gone.again_s, asked=gone.asked)
+        if gone.crashed:
+            if self._switching.on_trial:
+                self._vision.hurry()  # the model on trial is to blame, and the old one must be back soon
+            self._switching.on_crash(gone.why)
+            self._following.crashed(gone.why)
 
     def _on_camera(self, state: str, fault: str, reason: str) -> None:
         self._courier.camera(state, fault, reason)
 
     def _on_result(self, **fields: Any) -> None:
         self._courier.result(**fields)
-        self._governor.see(time.monotonic(), self._courier.latency_ms[-1])
+        latency_ms = self._courier.latency_ms[-1]
+        self._following.governor.see(time.monotonic(), latency_ms)
+        self._switching.on_result(latency_ms)
 
     def _on_gated(self, captured_ns: int, frames: dict[str, int]) -> None:
         self._courier.gated(captured_ns, frames)
@@ -186,87 +216,149 @@ class Daemon:
             self._dispatch.live_bytes("snapshot", bytes(self._snapshot))
             self._snapshot.clear()
 
-    def _ask_snapshot(self) -> None:
-        self._vision.send("snapshot", self._settings.snapshot.model_dump(include={"max_px", "quality", "max_kb"}))
-
     def _on_beat(self, frames: dict[str, int], memory_mb: float) -> None:
         self._courier.frames(frames)
         self._vision_memory_mb = memory_mb
 
-    def _on_loaded(self, path: str, sha256: str, load_ms: float, facts: dict[str, Any]) -> None:
-        if sha256 != self._next.installed.sha256:
-            return  # of a wish that was overtaken by another one
-        self._running, wanted = self._next, facts.pop("input")
+    def _on_loaded(self, number: int, path: str, sha256: str, load_ms: float, facts: dict[str, Any]) -> None:
+        self._switching.on_loaded(number, facts)
+
+    def _on_load_failed(self, number: int, path: str, reason: str) -> None:
+        self._switching.on_load_failed(number, reason)
+
+    def _on_model_failed(self, reason: str) -> None:
+        self._switching.on_failed(reason)
+
+    # what the switching says
+
+    def on_use(self, running: Running, facts: dict[str, Any]) -> None:
+        installed, wanted = running.installed, facts["input"]
         self._facts = {key: facts[key] for key in ("runtime", "delegate", "delegate_nodes", "nodes", "threads")}
         self._facts |= {key: wanted[key] for key in ("width", "height", "dtype")}
-        installed, taken = self._running.installed, f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
+        taken = f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
         log.info("model %s on %s: %s, %d threads", installed.card.name, facts["runtime"], taken, facts["threads"])
         self._courier.use_model(installed.card.name, installed.labels)
+        self._courier.follow(to_rules(self._settings, installed.labels))
         self._vision.send("watch", {"indices": self._courier.watched()})
         self._courier.latency_ms.clear()
-        self._tell_model()
 
-    def _tell_model(self) -> None:
-        running, budget = self._running, self._settings.budget.model_dump(exclude_none=True)
-        measured, size_mb = running.measured, round(running.installed.path.stat().st_size / 1e6, 3)
+    def on_proven(self, running: Running) -> None:
+        self._tell_model(running)
+
+    def on_refused(self, refused: Running, reason: str, *, is_late: bool) -> None:
+        name = refused.installed.card.name
+        log.error("model %s is refused: %s; %s runs", name, reason, self._switching.running.installed.card.name)
+        self.on_refusal(name, reason)
+        if is_late:
+            self._following.refused_late(refused, reason)
+
+    def on_unusable(self, running: Running, reason: str) -> None:
+        self.on_refusal(running.installed.card.name, reason)
+        self._following.unusable(running, reason)
+        self._tell_health_now()
+
+    # what the following says
+
+    async def on_settings(self, old: Settings, new: Settings) -> None:
+        self._obey_settings(new)
+        if to_camera(old) != to_camera(new) and not self._following.safe:
+            self._vision.renew()
+        self._vision.send("watch", {"indices": self._courier.watched()})
+        if to_access_of(old) != to_access_of(new):
+            await self._dispatch.reconnect(*to_access_of(new))
+        self._tell_model(self._switching.running)
+
+    def _obey_settings(self, settings: Settings) -> None:
+        """What is followed at once."""
+        self._courier.follow(to_rules(settings, self._switching.running.installed.labels))
+        self._courier.tell_results(settings.mqtt.result_fps)
+        self._courier.on_event = self._ask_snapshot if settings.snapshot.on_event else None
+
+    def on_model(self, running: Running, steward: Steward) -> None:
+        if not self._switching.on_trial and self._facts:
+            self._tell_model(running)
+
+    def on_refusal(self, asked: str, reason: str) -> None:
+        self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
+
+    def on_safe_mode(self, safe: bool) -> None:
+        if safe:
+            self._do(self._vision.stop(_STOP_S))
+            self._courier.camera("lost", "safe_mode", self._following.trouble)
+        else:
+            self._vision.start()
+        self._tell_health_now()
+
+    def _tell_model(self, running: Running) -> None:
+        installed, measured = running.installed, running.measured
+        if not self._facts:
+            return
         self._dispatch.retain(
             "model",
             Model(
-                card=running.installed.card.name,
-                sha256=running.installed.sha256,
+                card=installed.card.name,
+                sha256=installed.sha256,
                 chosen=running.chosen,
-                measurement=Measurement(size_mb=size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,
-                budget=budget,
+                measurement=Measurement(size_mb=installed.size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,
+                budget=self._settings.budget.model_dump(exclude_none=True),
                 **self._facts,
             ),
         )
 
-    def _on_load_failed(self, path: str, reason: str) -> None:
-        """What ran before still runs."""
-        asked, self._next = self._next.installed.card.name, self._running
-        log.error("model %s: %s", asked, reason)
-        self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
+    # once in a while
 
-    def _on_model_failed(self, reason: str) -> None:
-        self._on_load_failed(str(self._running.installed.path), reason)
-
-    async def _fit(self) -> None:
-        """`auto` on a board that it does not know: measure beside the running model, then switch to what was chosen."""
-        log.info("model: auto measures in the background; %s runs meanwhile", self._running.installed.card.name)
-        try:
-            chosen = await self._steward.fit()
-        except EdgedError as error:
-            log.error("model: fit failed: %s", error)
-            self._dispatch.live("model/error", ModelError(asked="auto", reason=f"fit failed: {error}"))
-            return
-        if chosen is None:
-            self._dispatch.live(
-                "model/error", ModelError(asked="auto", reason="nothing fits the budget; edged fit shows what would")
-            )
-            return
-        self._governor = self._steward.governor(chosen, time.monotonic())
-        self._use(chosen)
-
-    def _follow(self, following: Running) -> None:
-        if following.installed.sha256 != self._running.installed.sha256:
-            self._use(following)
-        elif self._facts:
-            self._running = self._next = following
-            self._tell_model()
-
-    def _govern(self) -> None:
+    def _tick(self) -> None:
         """Once a second: what heat, power and latencies ask for. Each step is told on `model` with its reason."""
-        step = self._governor.step(time.monotonic(), read_heat())
+        following, courier = self._following, self._courier
+        step = following.governor.step(time.monotonic(), read_heat()) if not self._switching.on_trial else None
         if step is not None:
             log.warning("governor: %s at %g of the rate: %s", step.name, step.rate, step.reason)
             self._pace()
-            try:
-                following = self._steward.step_to(step.name, self._running, f"governor: {step.reason}")
-            except EdgedError as error:
-                log.error("governor: %s", error)
-            else:
-                self._follow(following)
-        self._govern_timer = asyncio.get_running_loop().call_later(_GOVERN_S, self._govern)
+            self._do(following.step(step.name, f"governor: {step.reason}"))
+        following.tick(is_good=not courier.camera_reason and courier.looked_within(_FRESH_S))
+        self._tick_timer = asyncio.get_running_loop().call_later(_GOVERN_S, self._tick)
+
+    def _pace(self) -> None:
+        rate = self._following.governor.rate
+        self._vision.send("pace", {"fps": self._settings.camera.fps * rate if rate < 1 else 0.0})
+
+    def _follow_hours(self) -> None:
+        self._do(self._following.look_again())
+        self._hours_timer = asyncio.get_running_loop().call_later(_HOURS_S, self._follow_hours)
+
+    # what people say
+
+    def _on_file(self) -> None:
+        self._do(self._reload_quietly())
+
+    async def _reload_quietly(self) -> None:
+        """The reasons of a refusal are in the log and in `degraded`."""
+        try:
+            await self._reload()
+        except EdgedError:
+            return
+
+    async def _reload(self) -> dict[str, Any]:
+        self._notify.reloading()
+        try:
+            return await self._following.reload()
+        finally:
+            self._notify.ready()
+            self._tell_health_now()
+
+    async def _use(self, request: dict[str, Any]) -> dict[str, Any]:
+        wish = request.get("wish")
+        if not isinstance(wish, str) or to_wish(wish.encode(errors="replace")) != wish:
+            raise EdgedError("use needs an installed model's name, auto, @profile or @file; a path is for model.name in the config")
+        return await self._following.wish(wish, "use")
+
+    def _on_model_set(self, payload: bytes) -> None:
+        wish = to_wish(payload)
+        if wish is None:
+            asked = payload[:80].decode(errors="replace")
+            self.on_refusal(asked, "model/set takes an installed model's name, auto, @profile or @file, as plain text")
+        else:
+            self._do(self._following.wish_quietly(wish, "model/set"))
 
     def _on_control(self, payload: bytes) -> None:
         """What is not exactly one of the known commands changes nothing."""
@@ -277,10 +369,8 @@ class Daemon:
         elif action == "snapshot" and self._settings.snapshot.on_control:
             self._ask_snapshot()
 
-    def _degraded(self) -> list[str]:
-        """What does not work as it should, besides delivery."""
-        found = {"camera": self._courier.camera_reason, "governor": self._governor.reason}
-        return [f"{part}: {reason}" for part, reason in found.items() if reason]
+    def _ask_snapshot(self) -> None:
+        self._vision.send("snapshot", to_jpeg_limits(self._settings))
 
     async def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
         since_s = request.get("since_s")
@@ -288,9 +378,31 @@ class Daemon:
             raise EdgedError("replay needs since_s, a number of seconds")
         return {"replayed": await self._dispatch.replay(since_s)}
 
+    async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        intent, running = self._following.intent, self._switching.running
+        return {
+            "config": str(intent.path or ""),
+            "override": intent.override.model_dump(include={"wish", "door"}) if intent.override else None,
+            "model": running.installed.card.name,
+            "chosen": running.chosen,
+            "camera": self._courier.camera_state,
+            "connected": self._dispatch.connected,
+            "health": self._health().model_dump(),
+        }
+
+    # how it goes
+
     def _tell_health(self) -> None:
-        self._dispatch.retain("health", self._health())
+        self._tell_health_now()
         self._health_timer = asyncio.get_running_loop().call_later(_HEALTH_S, self._tell_health)
+
+    def _tell_health_now(self) -> None:
+        self._dispatch.retain("health", self._health())
+
+    def _degraded(self) -> list[str]:
+        """What does not work as it should, besides delivery."""
+        found = {"camera": self._courier.camera_reason, "governor": self._following.governor.reason}
+        return [*self._following.degraded, *(f"{part}: {reason}" for part, reason in found.items() if reason)]
 
     def _health(self) -> Health:
         courier, dispatch = self._courier, self._dispatch
@@ -309,46 +421,3 @@ class Daemon:
             temperature_c=temperature_c(),
             degraded=[*dispatch.degraded, *self._degraded()],
         )
-
-
-def to_rules(settings: Settings, labels: tuple[str, ...]) -> Rules:
-    """The decision's thresholds; of the groups only those that this model can see something of."""
-    decision = settings.decision
-    groups = {name: members for name, members in decision.groups.items() if set(members) & set(labels)}
-    return Rules(
-        enter=decision.enter,
-        leave=decision.leave,
-        k=decision.k,
-        n=decision.n,
-        margin=decision.margin,
-        hold_s=decision.hold_s,
-        ignore=frozenset(decision.ignore),
-        groups=groups,
-    )
-
-
-def to_action(payload: bytes) -> str | None:
-    """The action of a `control` message, or None for anything that is not exactly {"action": one of the known}."""
-    if len(payload) > _LARGEST_CONTROL_BYTES:
-        return None
-    try:
-        command = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(command, dict) or set(command) != {"action"} or command["action"] not in _ACTIONS:
-        return None
-    return str(command["action"])
-
-
-def to_wanted(settings: Settings) -> Wanted:
-    """What the settings say about models."""
-    camera, model = settings.camera, settings.model
-    return Wanted(
-        state_folder=settings.state_folder,
-        name=model.name,
-        labels=model.labels,
-        family=model.family,
-        threads=tuple(to_threads(model.threads, len(os.sched_getaffinity(0)))),
-        budget=Budget(**settings.budget.model_dump()),
-        scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop),
-    )

@@ -52,13 +52,14 @@ class Decision:
         self.label: str | None = None
         self._score = 0.0
         self._since_ns = 0
+        self._groups: dict[str, _Group] = {}
         self.follow(rules)
 
     def follow(self, rules: Rules) -> None:
-        """Take new rules; the current label stays until the next classifications vote it out."""
+        """Take new rules; the current label, and what is on, stays until the next classifications vote it out."""
         self.rules = rules
         self._votes: deque[str] = deque(maxlen=rules.n)
-        self._groups = {name: _Group() for name in rules.groups}
+        self._groups = {name: self._groups.get(name, _Group()) for name in rules.groups}
 
     def decide(self, at_ns: int, scores: Mapping[str, float]) -> Decided:
         """One classification, `scores` by label; labels that are missing count as 0."""

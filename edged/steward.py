@@ -1,11 +1,12 @@
 """Which model runs, with how many threads, and why: the operator's, fit's choice, or what the governor stepped to."""
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 
 from edged.errors import ModelError
 from edged.models.admission import Admission
-from edged.models.background import Wanted, fit_beside
+from edged.models.background import Wanted, admit_beside, fit_beside
 from edged.models.fit import Fit, Fitting, NotMeasuredError
 from edged.models.governor import Governor, Rung
 from edged.models.ledger import Measured
@@ -34,27 +35,55 @@ class Steward:
         self._fit: Fit | None = None
 
     @property
+    def limit_ms(self) -> float:
+        """What an inference may take; infinite without a budget."""
+        return self._wanted.budget.limit_ms
+
+    @property
     def needs_fit(self) -> bool:
         """`auto` without enough measurements: what runs is the smallest, until `fit` is done."""
         return self._wanted.name == "auto" and self._fit is None
 
-    def begin(self) -> Running:
+    def begin(self, why: str = "config") -> Running:
         """What runs first. Only a model that this board never saw takes longer than its hash. Raises ModelError."""
-        if self._wanted.name != "auto":
-            installed = self._store.find(self._wanted.name, self._wanted.labels, self._wanted.family)
-            self._admit(installed)
-            return self._running(installed, f"config: model.name = {self._wanted.name}")
-        if (chosen := self._recall()) is not None:
-            return chosen
-        installed = self._store.find("auto", self._wanted.labels, self._wanted.family)
-        self._admit(installed)
-        why = "nothing fits the budget" if self._fit else "fit has not measured yet"
-        return self._running(installed, f"auto: the smallest of {self._wanted.family}; {why}")
+        found = self._find(why)
+        if isinstance(found, Running):
+            return found
+        verdict = self._admission.admit(found)
+        if not verdict.admitted:
+            raise ModelError(f"model {found.card.name} is refused: {verdict.reason}")
+        return self._begun(found, why)
+
+    def would_begin_with(self, running: Running) -> bool:
+        """Whether `begin` would come to this model with these threads, and it is sound. Raises ModelError."""
+        found = self._find("config")
+        installed = found if isinstance(found, Installed) else found.installed
+        verdict = self._admission.recall_verdict(installed)
+        threads = found.threads if isinstance(found, Running) else self._running(found, "").threads
+        if verdict is not None and not verdict.admitted:
+            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
+        return (installed.sha256, installed.labels, threads) == (
+            running.installed.sha256,
+            running.installed.labels,
+            running.threads,
+        )
+
+    async def prepare(self, why: str) -> Running:
+        """As `begin`, beside the running daemon: a model that was never tried is tried by another process. Raises ModelError."""
+        found = await asyncio.to_thread(self._find, why)
+        if isinstance(found, Running):
+            return found
+        verdict = await asyncio.to_thread(self._admission.recall_verdict, found)
+        if verdict is None:
+            await admit_beside(replace(self._wanted, name=found.card.name if self._wanted.name == "auto" else self._wanted.name))
+        elif not verdict.admitted:
+            raise ModelError(f"model {found.card.name} is refused: {verdict.reason}")
+        return await asyncio.to_thread(self._begun, found, why)
 
     async def fit(self) -> Running | None:
         """Measure in a process beside this one, and what it chose; None when nothing fits. Raises ModelError when it failed."""
         await fit_beside(self._wanted)
-        return self._recall()
+        return await asyncio.to_thread(self._recall)
 
     def governor(self, running: Running, now_s: float) -> Governor:
         """The ladder below `running`: only admitted models of its family, each faster than the one above it."""
@@ -73,6 +102,18 @@ class Steward:
             return replace(running, chosen=reason)
         return self._running(self._store.find(name, self._wanted.labels), reason)
 
+    def _find(self, why: str) -> Running | Installed:
+        """What `auto` chose before; else a model that is yet to be admitted."""
+        if self._wanted.name == "auto" and (chosen := self._recall()) is not None:
+            return replace(chosen, chosen=chosen.chosen if why == "config" else f"{why}: {chosen.chosen}")
+        return self._store.find(self._wanted.name, self._wanted.labels, self._wanted.family)
+
+    def _begun(self, installed: Installed, why: str) -> Running:
+        if self._wanted.name != "auto":
+            return self._running(installed, f"{why}: model.name = {self._wanted.name}")
+        because = "nothing fits the budget" if self._fit else "fit has not measured yet"
+        return self._running(installed, f"auto: the smallest of {self._wanted.family}; {because}")
+
     def _recall(self) -> Running | None:
         """The choice from what was measured before."""
         try:
@@ -90,11 +131,6 @@ class Steward:
     def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Running:
         measured = measured or self._admission.recall(installed.sha256, self._wanted.scene, self._wanted.threads)
         return Running(installed, measured.threads if measured else self._wanted.threads[-1], chosen, measured)
-
-    def _admit(self, installed: Installed) -> None:
-        verdict = self._admission.admit(installed)
-        if not verdict.admitted:
-            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
 
     def _is_admitted(self, name: str) -> bool:
         try:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from edged.pipe import Pipe
@@ -21,18 +22,32 @@ BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the o
 START_LIMIT_S = 30.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
 _GOOD_RUN_S = 60.0
+_RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
 OnMessage = Callable[[str, dict[str, Any], bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The end of a vision process. `why`: a few words; `again_s`: when the next one is started.
+
+    crashed: it died, or was killed because it hung; not when it ended by itself, as it does for some cameras.
+    asked: it was told to end, because the next one is to begin with something else.
+    """
+
+    why: str
+    again_s: float
+    crashed: bool
+    asked: bool
 
 
 class Supervision:
     """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks).
 
-    on_message gets everything but beats' timing; on_gone gets the reason as a sentence each time that the process ends
-    without having been asked to.
+    on_message gets everything but beats' timing; on_gone is told each time that the process ended, but not after `stop`.
     """
 
-    def __init__(self, on_message: OnMessage, on_gone: Callable[[str], None]) -> None:
+    def __init__(self, on_message: OnMessage, on_gone: Callable[[Gone], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_gone = on_message, on_gone
         self._child: subprocess.Popen[bytes] | None = None
@@ -44,11 +59,12 @@ class Supervision:
         self._unfinished = b""  # a line of its stderr that has not ended yet
         self._started_at = 0.0
         self._delay_s = _FIRST_DELAY_S
+        self._renewing = False
         self.restarts = 0
 
     def start(self) -> None:
         """Fork the vision process; it says `ready` when it can be configured."""
-        self._again = None
+        self._again, self._renewing = None, False
         ours, theirs = Pipe.pair()
         command = [sys.executable, "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
         self._child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -66,6 +82,12 @@ class Supervision:
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
+    @property
+    def due_s(self) -> float | None:
+        """By when it must give a sign or be started again, in the loop's time; None: it was stopped, or never started."""
+        timer = self._deadline if self._child is not None else self._again
+        return timer.when() if timer is not None else None
+
     def send(self, kind: str, fields: Mapping[str, Any]) -> bool:
         """False when the process is away or does not read; it is then told again after its restart."""
         return self._pipe is not None and self._pipe.try_send(kind, fields)
@@ -76,10 +98,26 @@ class Supervision:
             self._why_killed = self._why_killed or why
             self._child.kill()
 
+    def renew(self) -> None:
+        """End it and start the next one at once: for what only a new process can be told."""
+        if self._child is None:
+            self.hurry()
+            return
+        self._renewing = True
+        self.send("stop", {})
+        self._expect_beat(_RENEW_LIMIT_S)
+
+    def hurry(self) -> None:
+        """Start the next one now if it is only waited for."""
+        if self._again is not None:
+            self._again.cancel()
+            self.start()
+
     async def stop(self, deadline_s: float) -> None:
         """Ask it to end, and kill it when it does not."""
         if self._again is not None:
             self._again.cancel()
+            self._again = None
         child = self._child
         if child is None:
             return
@@ -108,7 +146,7 @@ class Supervision:
             self._loop.remove_reader(self._pipe.fileno())
             return False
         kind, fields, attachment = message
-        if kind in ("beat", "ready"):
+        if kind in ("beat", "ready") and not self._renewing:
             self._expect_beat(BEAT_LIMIT_S)
         self._on_message(kind, fields, attachment)
         return True
@@ -138,11 +176,15 @@ class Supervision:
         why = self._why_killed or (f"it died of {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}")
         ran_s = self._loop.time() - self._started_at
         self._forget()
-        self._delay_s = _FIRST_DELAY_S if ran_s > _GOOD_RUN_S else self._delay_s
-        self.restarts += 1
-        self._again = self._loop.call_later(self._delay_s, self.start)
-        self._on_gone(f"the vision process was lost: {why}; it is started again in {self._delay_s:g} s")
-        self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
+        asked = self._renewing
+        if asked or ran_s > _GOOD_RUN_S:
+            self._delay_s = _FIRST_DELAY_S
+        again_s = 0.0 if asked else self._delay_s
+        self._again = self._loop.call_later(again_s, self.start)
+        if not asked:
+            self.restarts += 1
+            self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
+        self._on_gone(Gone(why, again_s, crashed=not asked and code != 0, asked=asked))
 
     def _forget(self) -> None:
         assert self._child is not None and self._child.stderr is not None and self._pipe is not None

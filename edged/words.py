@@ -67,14 +67,36 @@ class _Beat(_Word):
     memory_mb: Annotated[float, Field(ge=0)]
 
 
+class _Input(_Word):
+    width: Count
+    height: Count
+    dtype: Literal["uint8", "int8", "float32"]
+    scale: float
+    zero: int
+    float_range: Annotated[tuple[float, float], Field(strict=False)]
+
+
+class _Facts(_Word):
+    runtime: Annotated[str, Field(max_length=80)]
+    delegate: Annotated[str, Field(max_length=80)]
+    delegate_nodes: Count
+    nodes: Count
+    threads: Count
+    input: _Input
+    label_count: Count
+    output: Literal["probabilities", "logits"]
+
+
 class _Loaded(_Word):
+    number: Count
     path: str
-    sha256: str
+    sha256: Annotated[str, Field(max_length=64)]
     load_ms: Milliseconds
-    facts: dict[str, Any]
+    facts: _Facts
 
 
 class _LoadFailed(_Word):
+    number: Count
     path: str
     reason: Sentence
 

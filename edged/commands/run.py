@@ -15,9 +15,8 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="Log only what is wrong.")
 def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
-    from edged.config_surroundings import load_checked
     from edged.daemon import run
 
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
-    return run(load_checked(config))
+    return run(config)

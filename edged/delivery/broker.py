@@ -51,12 +51,13 @@ class Broker:
         self._trouble = self._warning = ""
         self._rival = ""  # a sentence about another client with our id
         self._timer: asyncio.TimerHandle | None = None
+        self.turned_s = time.monotonic()  # the last tick that found a connection, or the next attempt at one
 
     def start(self, hearer: Hearer) -> None:
         """Connect, and again whenever it is needed, until `close`."""
         self._loop, self._hearer = asyncio.get_running_loop(), hearer
-        self.on_message = hearer.on_message
-        self.on_acknowledged = hearer.on_acknowledged
+        self.on_message: Callable[..., None] = hearer.on_message
+        self.on_acknowledged: Callable[..., None] = hearer.on_acknowledged
         self._connect()
         self._tick()
 
@@ -92,8 +93,9 @@ class Broker:
             self._now.subscribe(topic)
 
     def close(self) -> None:
-        """Say goodbye. What was published goes out first."""
+        """Say goodbye. What was published goes out first. Nothing is told after it."""
         self._closing = True
+        self.on_message, self.on_acknowledged = _to_nobody, _to_nobody
         for timer in (self._timer, self._tick_timer):
             if timer:
                 timer.cancel()
@@ -155,8 +157,14 @@ class Broker:
 
     def _tick(self) -> None:
         self._tick_timer = self._loop.call_later(_TICK_S, self._tick)
+        if self._now is not None or self._timer is not None:
+            self.turned_s = time.monotonic()
         if self._now is None:
             return
         if self._now.up_s is not None and time.monotonic() - self._now.up_s > _STABLE_S:
             self._failures, self._short_lives, self._rival = 0, 0, ""
         self._now.tick()
+
+
+def _to_nobody(*_told: object) -> None:
+    """Answers to a connection that is over."""

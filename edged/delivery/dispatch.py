@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.clock import Clock
-from edged.delivery.access import to_access
+from edged.delivery.access import Access, to_access
 from edged.delivery.broker import Broker, Down
 from edged.delivery.echoes import Echoes
 from edged.delivery.ledger import Handed, Limits
@@ -35,6 +35,7 @@ REFUSALS = {0x87: "not authorized", 0x90: "topic name invalid", 0x95: "packet to
 _FAILURE = 0x80  # reason codes from here on are failures; MQTT 5, 2.4
 _AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
 _ECHO_S = 0.5
+_MOVE_S = 1.0  # what saying goodbye to another broker may take
 _GOODBYE_S = 0.4  # of the deadline of `close`, what saying offline may take
 
 
@@ -112,6 +113,15 @@ class Dispatch:
     def counters(self) -> Events:
         return self._outbox.counters
 
+    def ask_writer(self, answer: Callable[[], None]) -> None:
+        """`answer` is called on the loop when the outbox's writer comes to it."""
+        self._outbox.ask_writer(answer)
+
+    @property
+    def turned_s(self) -> float:
+        """When the broker's clockwork last ticked, monotonic; also while there is no connection."""
+        return self._broker.turned_s
+
     @property
     def broker_connects(self) -> int:
         return self._broker.connects
@@ -124,14 +134,27 @@ class Dispatch:
     def degraded(self) -> list[str]:
         return [*self._broker.degraded, *self._outbox.degraded, *self._retained.degraded]
 
-    async def close(self, deadline_s: float) -> None:
-        """Send what can be sent, say `offline`, hang up, close the outbox."""
-        ends_s = time.monotonic() + deadline_s
-        await self._until_idle(deadline_s - _GOODBYE_S)
+    async def reconnect(self, device: str, prefix: str, access: Access) -> None:
+        """Say `offline` where we were, and be there: another broker, account or name. What is durable waits for it."""
+        await self._say_goodbye(time.monotonic() + _MOVE_S)
+        self.on_down(Down("moved", was_up=False, by_broker=False))
+        self._retained.put("status", ONLINE, self._clock.monotonic_ns())
+        connects, self._base = self._broker.connects, f"{prefix}/{device}"
+        self._broker = Broker(access, f"{self._base}/status")
+        self._broker.connects = connects
+        self._broker.start(self)
+
+    async def _say_goodbye(self, ends_s: float) -> None:
+        await self._until_idle(ends_s - time.monotonic() - _GOODBYE_S)
         if self.connected:
             self.retain("status", OFFLINE)
             await self._until_idle(ends_s - time.monotonic())
         self._broker.close()
+
+    async def close(self, deadline_s: float) -> None:
+        """Send what can be sent, say `offline`, hang up, close the outbox."""
+        ends_s = time.monotonic() + deadline_s
+        await self._say_goodbye(ends_s)
         for timer in (self._later, self._settling):
             if timer:
                 timer.cancel()

@@ -22,6 +22,7 @@ class Installed:
     path: Path
     labels: tuple[str, ...]
     sha256: str
+    size_mb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,13 @@ class Store:
     def open(self, held: Held, labels_file: str = "") -> Installed:
         """Read and hash the file of a held model, and its labels. Raises ModelError when it is not what its card says."""
         card, path = held.card, held.path
-        sha256 = hashlib.sha256(read_model(path)).hexdigest()
+        model = read_model(path)
+        sha256 = hashlib.sha256(model).hexdigest()
         if card.sha256 and sha256 != card.sha256:
             cure = "reinstall edged" if held.bundled else f"'edged models remove {card.name}' and add it again"
             was = f"SHA-256 {sha256[:12]}…, not {card.sha256[:12]}…"
             raise ModelError(f"{path}: the file is not the one that was installed ({was}): {cure}")
-        return Installed(card, path, self.labels_of(card, labels_file, path), sha256)
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(len(model) / 1e6, 3))
 
     def _find_file(self, path: Path, labels_file: str) -> Installed:
         """A bare file: its card is the catalogue's if its hash is known, else what the graph itself tells."""
@@ -113,7 +115,7 @@ class Store:
             card = to_bare_card(path, model, to_interface_of(model, path))
             if not labels_file:
                 raise ModelError(f"{path}: this file has no card, so it needs its labels: {_labels_cure(card)}")
-        return Installed(card, path, self.labels_of(card, labels_file, path), sha256)
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(len(model) / 1e6, 3))
 
     def by_sha256(self, sha256: str) -> Card | None:
         """The card of exactly this file, shipped or installed."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,16 @@ _PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are
 # libcamera does not always survive a fault; a new process does. Elsewhere opening the device again is enough
 _NEEDS_NEW_PROCESS = frozenset({"picamera2"})
 _MANY_RUNS = 3
+_SHOWN = 10  # frames of a model on trial that the gate must let through
 _RESEAT = "; it failed several times: switch the Pi off, push the camera's cable home at both ends, and switch it on again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model that is ready, and the word about it that the courier gets whenever it begins to be used."""
+
+    classifier: Classifier
+    word: dict[str, Any]
 
 
 class Vision:
@@ -44,7 +53,9 @@ class Vision:
         self._sending = threading.Lock()
         self._switching = threading.Lock()
         self._stopping = threading.Event()
-        self._classifier: Classifier | None = None
+        self._loaded: _Loaded | None = None  # the model that is used
+        self._before: _Loaded | None = None  # the one to go back to, while the model that is used is on trial
+        self._ungated = 0  # frames that a model on trial is still to be shown
         self._watched: list[int] = []
         self._slot = Slot(max_age_ms=500)
         self._capture: Capture | None = None
@@ -59,13 +70,14 @@ class Vision:
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
         self._send("ready", {"pid": os.getpid()})
         while not self._stopping.is_set():
-            if self._classifier is None:
+            if self._loaded is None:
                 self._stopping.wait(0.05)
             elif (frame := self._slot.take(timeout_s=0.2)) is not None:
                 with self._switching:
-                    self._look(self._classifier, frame)
+                    self._look(self._loaded.classifier, frame)
             if not self._stopping.is_set():
                 self._beat()
+        self._send("beat", {"frames": self._slot.counts(), "memory_mb": peak_memory_mb()})  # the last account
 
     def _look(self, classifier: Classifier, frame: Frame) -> None:
         taken = time.monotonic_ns()
@@ -76,7 +88,8 @@ class Vision:
         self._due_ns = max(self._due_ns, taken - self._every_ns) + self._every_ns
         region = _WHOLE if frame.cropped else self._region
         self._newest = frame
-        if self._gate is not None and self._gate.is_still(frame, region):
+        self._ungated = max(0, self._ungated - 1)
+        if self._gate is not None and self._gate.is_still(frame, region) and not self._ungated:
             self._slot.gated()
             self._send("gated", {"captured_ns": frame.captured_ns, "frames": self._slot.counts()})
             return
@@ -161,8 +174,13 @@ class Vision:
         self._report("starting", "", "")
         self._capture.start()
 
-    def _on_load(self, path: str, sha256: str, labels: int, output: str | None, threads: int) -> None:
-        """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames."""
+    def _on_load(
+        self, path: str, sha256: str, labels: int, output: str | None, threads: int, number: int = 0, trial: bool = False
+    ) -> None:
+        """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames.
+
+        number: what the answer is to be called by; trial: the old one is kept until `settle` says which of the two is used.
+        """
         began = time.monotonic_ns()
         try:
             model = read_model(Path(path))
@@ -175,14 +193,26 @@ class Vision:
             wanted = classifier.facts.input
             classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
         except ModelError as e:
-            self._send("load_failed", {"path": path, "reason": str(e)})
+            self._send("load_failed", {"number": number, "path": path, "reason": str(e)})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
+        word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
+        self._before = (self._before or self._loaded) if trial else None
+        self._ungated = _SHOWN if trial else 0
+        self._use(_Loaded(classifier, word))
+
+    def _on_settle(self, keep: bool) -> None:
+        """The end of a trial: the new model is kept, or the old one is used again."""
+        before, self._before, self._ungated = self._before, None, 0
+        if not keep and before is not None:
+            self._use(before)
+
+    def _use(self, loaded: _Loaded) -> None:
         with self._switching:  # so that no result of the old one follows the word that the new one is loaded
-            self._classifier = classifier
+            self._loaded = loaded
             if self._gate is not None:
                 self._gate.forget()
-            self._send("loaded", {"path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)})
+            self._send("loaded", loaded.word)
 
     def _on_watch(self, indices: list[int]) -> None:
         self._watched = indices

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edged.control import to_request
-from edged.daemon import to_action
+from edged.orders import to_action
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401
 from tests.e2e.running import edged_with, wait_for

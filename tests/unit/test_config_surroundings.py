@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edged.config import read_settings
-from edged.config_surroundings import load_checked, surroundings
+from edged.config_surroundings import read_checked, surroundings
 from edged.errors import ConfigError
 
 
@@ -34,7 +34,7 @@ def test_an_absent_camera_is_a_fault_for_check_only(tmp_path: Path) -> None:
     assert whats(tmp_path, text) == []
     (fault,) = whats(tmp_path, text, camera=True)
     assert fault.startswith("camera.source: ")
-    assert load_checked(tmp_path / "edged.toml").camera.source == str(tmp_path / "nope")
+    assert read_checked(tmp_path / "edged.toml").settings.camera.source == str(tmp_path / "nope")
 
 
 def test_a_profiles_faults_are_told_at_the_profile(tmp_path: Path) -> None:
@@ -51,5 +51,5 @@ def test_all_faults_come_together_by_line(tmp_path: Path) -> None:
     path = tmp_path / "edged.toml"
     path.write_text('[decision]\nignore = ["xyzzy"]\nk = 0\n[mqtt]\ntls_ca = "nope"\n[gate]\nthreshold = 2\n')
     with pytest.raises(ConfigError) as raised:
-        load_checked(path)
+        read_checked(path)
     assert [int(fault.removeprefix(f"{path}:").split(":")[0]) for fault in raised.value.faults] == [2, 3, 5, 7]

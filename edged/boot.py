@@ -1,0 +1,82 @@
+"""What runs first after a start: what the file and the override say, or, where that is broken or crashed before, the last good."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edged.clock import Clock
+from edged.config import Reading, find_state_folder
+from edged.config_surroundings import read_checked
+from edged.errors import ConfigError, ModelError
+from edged.intent import Intent
+from edged.last_good import LastGood
+from edged.starts import MANY
+from edged.steward import Running, Steward
+from edged.translation import to_wanted
+
+log = logging.getLogger("edged")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The config as it lies there: sound, or with what is wrong with it."""
+
+    path: Path | None
+    reading: Reading | None
+    error: ConfigError | None
+    state_folder: Path
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the daemon begins with. trouble: why that is not what was asked for. behind: the model asked for is yet to be tried."""
+
+    intent: Intent
+    steward: Steward
+    running: Running
+    trouble: str = ""
+    behind: bool = False
+    safe: bool = False
+
+
+def find_config(path: Path | None) -> Found:
+    """Never raises: even of a broken file the state folder is looked for, where the last good one lies."""
+    try:
+        reading = read_checked(path)
+        return Found(path, reading, None, reading.settings.state_folder)
+    except ConfigError as error:
+        return Found(path, None, error, find_state_folder(path))
+
+
+def begin(found: Found, clock: Clock, starts_before: int) -> Start:
+    """Raises ConfigError for a broken file and ModelError for a model that can't be used, where no last good pair is."""
+    last_good = LastGood(found.state_folder)
+    reading, trouble = found.reading, ""
+    if reading is None:
+        assert found.error is not None
+        reading, trouble = last_good.reading(), f"the last good config runs: {found.error}"
+        if reading is None:
+            raise found.error
+    elif starts_before >= MANY and (kept := last_good.reading()) is not None and kept.source.data != reading.source.data:
+        reading, trouble = kept, f"the last good config runs: edged ended {starts_before} times in a row within a minute"
+    reading = replace(reading, settings=reading.settings.model_copy(update={"state_folder": found.state_folder}))
+    intent = Intent(found.path, reading, clock)
+    if trouble:
+        intent.fault = str(found.error or "")
+        log.error("%s", trouble)
+    safe = starts_before >= 2 * MANY
+    if safe:
+        trouble = f"safe mode, no vision: edged ended {starts_before} times in a row within a minute"
+        log.error("%s", trouble)
+    steward = Steward(to_wanted(intent.settings()))
+    kept_model = last_good.running()
+    if kept_model is None:
+        return Start(intent, steward, steward.begin(intent.door), trouble, safe=safe)
+    try:
+        if steward.would_begin_with(kept_model):
+            return Start(intent, steward, steward.begin(intent.door), trouble, safe=safe)
+    except ModelError as error:
+        trouble = trouble or f"{error}; {kept_model.installed.card.name} runs, which was the last good one"
+        log.error("%s", trouble)
+    running = replace(kept_model, chosen=f"last good: {trouble or 'until the other one is proven'}")
+    return Start(intent, steward, running, trouble, behind=starts_before < MANY, safe=safe)

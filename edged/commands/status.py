@@ -1,0 +1,45 @@
+"""edged status: how the running daemon is, in a few lines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="The daemon's config, for its state folder.")
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+def command(config: Path | None, as_json: bool) -> None:
+    """Show what the running daemon looks with, sees with and waits for."""
+    from edged.config import find_state_folder
+    from edged.control import ask
+
+    answer = ask(find_state_folder(config), {"verb": "status"})
+    answer.pop("ok")
+    if as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    for name, value in to_rows(answer):
+        click.echo(f"{name:<9} {value}")
+
+
+def to_rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what, how it is), for people."""
+    health = answer["health"]
+    frames, events = health["frames"], health["events"]
+    latency = health["latency_p95_ms"]
+    dropped = sum(events["dropped"].values())
+    override = answer["override"]
+    rows = [
+        ("model", f"{answer['model']} ({answer['chosen']})"),
+        ("camera", answer["camera"]),
+        ("speed", f"{health['fps']:g} fps" + (f", p95 {latency:g} ms" if latency is not None else "")),
+        ("frames", ", ".join(f"{count} {name}" for name, count in frames.items() if count or name == "captured")),
+        ("events", f"{events['delivered']} delivered, {events['queued']} waiting" + (f", {dropped} dropped" if dropped else "")),
+        ("broker", "connected" if answer["connected"] else "away"),
+        ("config", answer["config"] or "defaults"),
+    ]
+    if override:
+        rows.append(("override", f"{override['wish']} (by {override['door']}; 'edged use --clear' ends it)"))
+    return rows + [("degraded", sentence.splitlines()[0]) for sentence in health["degraded"]]

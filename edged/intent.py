@@ -1,0 +1,110 @@
+"""What shall run: the config file, the override beside it, and the hour of the day."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edged.clock import Clock
+from edged.config import SYSTEM_FILE, Reading, Settings
+from edged.config_source import LONGEST
+from edged.config_surroundings import read_checked
+from edged.errors import ConfigError, WriteError
+from edged.override import Override, clear_override, load_override, save_override
+from edged.profile import FILE, with_wish
+
+_REAL_TIME_CLOCK = Path("/dev/rtc0")
+
+
+class Intent:
+    """Thread: the event loop's. `file` is what the file said when it was last good."""
+
+    def __init__(
+        self, path: Path | None, reading: Reading, clock: Clock, *, local: Callable[[], time.struct_time] = time.localtime
+    ) -> None:
+        """path: as given on the command line. local: the time of day."""
+        self._given, self._clock, self._local = path, clock, local
+        self._state_folder = reading.settings.state_folder
+        self.override: Override | None = None
+        self.fault = ""  # why the file, as it is now, is not followed
+        self.follow(reading)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is followed; None when the defaults run, and no file is expected."""
+        return self._given or (SYSTEM_FILE if SYSTEM_FILE.parent.is_dir() else None)
+
+    @property
+    def wish(self) -> str:
+        return self.override.wish if self.override else ""
+
+    @property
+    def door(self) -> str:
+        """Where the choice of the model came from, for people."""
+        return self.override.door if self.override else "config"
+
+    def settings(self, file: Settings | None = None, wish: str | None = None) -> Settings:
+        """What shall run now, or would with another file or wish. Raises ConfigError for a profile that is not there."""
+        file = self.file if file is None else file
+        if wish is None:
+            holds = load_override(file) if self.override else None
+            wish = holds.wish if holds and (not holds.wish.startswith("@") or holds.wish[1:] in file.profile) else ""
+        return with_wish(file, "" if wish == FILE else wish, self.minute())
+
+    def minute(self) -> int | None:
+        """Of the local day; None when no clock is known to be right: a profile of the wrong hour is worse than none."""
+        if not self._clock.synced() and not _REAL_TIME_CLOCK.exists():
+            return None
+        now = self._local()
+        return now.tm_hour * 60 + now.tm_min
+
+    @property
+    def waits_for_clock(self) -> bool:
+        """Profiles have hours, and nobody knows the hour."""
+        return any(profile.from_ for profile in self.file.profile.values()) and self.minute() is None
+
+    async def load(self) -> Reading:
+        """The file as it is now, validated whole with all that it names. Raises ConfigError; what ran is not touched.
+
+        A file that vanished or became empty is an accident of whoever edits it, not the wish for the defaults.
+        """
+        path = self.path
+        if path is not None and not await asyncio.to_thread(_has_content, path):
+            raise ConfigError([f"{path}: it vanished or became empty, so what ran before still runs: write it again"])
+        return await asyncio.to_thread(read_checked, self._given)
+
+    def follow(self, reading: Reading) -> None:
+        """The file's settings are in force. An override of another `[model]` is forgotten for good."""
+        self.source, self.file, self.fault = reading.source, self.here(reading.settings), ""
+        self.override = load_override(self.file)
+        if self.override is None:
+            with contextlib.suppress(WriteError):
+                clear_override(self._state_folder)
+
+    def here(self, settings: Settings) -> Settings:
+        """The settings in the state folder that this daemon has: it can't move while it runs."""
+        return settings.model_copy(update={"state_folder": self._state_folder})
+
+    def keep(self, wish: str, door: str) -> str:
+        """Remember a wish that is in force; a sentence when it can't be written, and is then lost with the next start."""
+        try:
+            if wish == FILE:
+                self.override = None
+                clear_override(self.file.state_folder)
+            else:
+                self.override = save_override(self.file, wish, door)
+        except WriteError as error:
+            return f"{error}; after the next start the file decides again"
+        return ""
+
+
+def _has_content(path: Path) -> bool:
+    """What is there and no file is the reader's to judge."""
+    try:
+        if not path.is_file():
+            return path.exists()
+        with path.open("rb") as file:
+            return bool(file.read(LONGEST).strip())
+    except OSError:
+        return False

@@ -1,0 +1,121 @@
+"""The config and the model that ran well for a minute, kept so that no edit, no card and no power cut can take them away.
+
+In the state folder's `last_good/`: the config's text, the model's file and its labels under the names of their hashes, and
+`pair.json`, written last, which says what belongs together.
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edged.atomic import write_file
+from edged.config import Reading, to_settings
+from edged.config_source import Source, parse_source
+from edged.errors import ConfigError, ModelError
+from edged.models.card import Card
+from edged.models.file import read_model
+from edged.models.ledger import Measured
+from edged.models.store import Installed
+from edged.steward import Running
+
+_FOLDER, _PAIR = "last_good", "pair.json"
+
+
+class _Pair(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config_path: str
+    config_sha256: str
+    wish: str
+    model_sha256: str
+    labels_sha256: str
+    card: dict[str, Any]
+    threads: int
+    chosen: str
+    measured: Measured | None
+
+
+class LastGood:
+    """Thread: any one at a time."""
+
+    def __init__(self, state_folder: Path) -> None:
+        self._folder = state_folder / _FOLDER
+
+    def remember(self, source: Source, wish: str, running: Running) -> None:
+        """Keep what runs. Writes only what changed. Raises WriteError or ModelError, and then the one before still holds."""
+        config_path, text = source.file and str(Path(source.file).absolute()), source.data
+        installed = running.installed
+        labels = "\n".join(installed.labels).encode()
+        pair = _Pair(
+            config_path=config_path,
+            config_sha256=_hash(text),
+            wish=wish,
+            model_sha256=installed.sha256,
+            labels_sha256=_hash(labels),
+            card=installed.card.model_dump(mode="json", exclude_defaults=True),
+            threads=running.threads,
+            chosen=running.chosen,
+            measured=running.measured,
+        )
+        if pair == self._pair():
+            return
+        files = {pair.config_sha256: text, pair.labels_sha256: labels, installed.sha256: b""}
+        for name in files:
+            if not (self._folder / name).is_file():
+                content = read_model(installed.path) if name == installed.sha256 else files[name]
+                if _hash(content) != name:
+                    raise ModelError(f"{installed.path}: the file is not the one that runs, so it is not remembered")
+                write_file(self._folder / name, content)
+        write_file(self._folder / _PAIR, pair.model_dump_json(indent=1).encode() + b"\n")
+        with contextlib.suppress(OSError):
+            for old in self._folder.iterdir():
+                if old.name not in files and old.name != _PAIR:
+                    old.unlink()
+
+    def reading(self) -> Reading | None:
+        """The config as it was, with its relative paths from where it lay; None when there is none that can be used."""
+        pair = self._pair()
+        if pair is None:
+            return None
+        if not pair.config_path:
+            return to_settings(Source())
+        try:
+            text = (self._folder / pair.config_sha256).read_bytes()
+            reading = to_settings(parse_source(Path(pair.config_path), text))
+        except (OSError, ConfigError):
+            return None
+        return reading if _hash(text) == pair.config_sha256 and not reading.faults else None
+
+    @property
+    def wish(self) -> str:
+        pair = self._pair()
+        return pair.wish if pair else ""
+
+    def running(self) -> Running | None:
+        """The model as it was, from the copy that is kept here; None when it is not whole."""
+        pair = self._pair()
+        if pair is None:
+            return None
+        path = self._folder / pair.model_sha256
+        try:
+            labels, model = (self._folder / pair.labels_sha256).read_bytes(), read_model(path)
+            if _hash(model) != pair.model_sha256 or _hash(labels) != pair.labels_sha256:
+                return None
+            card = Card.model_validate(pair.card)
+        except (OSError, ModelError, ValidationError):
+            return None
+        installed = Installed(card, path, tuple(labels.decode().split("\n")), pair.model_sha256, round(len(model) / 1e6, 3))
+        return Running(installed, pair.threads, pair.chosen, pair.measured)
+
+    def _pair(self) -> _Pair | None:
+        try:
+            return _Pair.model_validate_json((self._folder / _PAIR).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

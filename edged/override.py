@@ -1,0 +1,55 @@
+"""What was wished for beside the file (`edged use`, `model/set`): kept in the state folder until `[model]` in the file changes."""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edged.atomic import sync_folder, write_file
+from edged.config_settings import Model, Settings
+from edged.errors import WriteError
+
+_FILE = "override.json"
+
+
+class Override(BaseModel):
+    """wish: a model's name, `auto` or `@profile`; door: where it came in; model_section: the file's `[model]` at that time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wish: str = Field(min_length=1, max_length=200)
+    door: str = Field(max_length=40)
+    model_section: str
+
+
+def load_override(settings: Settings) -> Override | None:
+    """The one that holds beside these settings of the file; a damaged one, or one for another `[model]`, is none."""
+    try:
+        override = Override.model_validate_json((settings.state_folder / _FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return override if override.model_section == to_section(settings.model) else None
+
+
+def save_override(settings: Settings, wish: str, door: str) -> Override:
+    """Raises WriteError, and then nothing was changed."""
+    override = Override(wish=wish, door=door, model_section=to_section(settings.model))
+    write_file(settings.state_folder / _FILE, override.model_dump_json().encode() + b"\n")
+    return override
+
+
+def clear_override(state_folder: Path) -> None:
+    """Raises WriteError."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            (state_folder / _FILE).unlink()
+            sync_folder(state_folder)
+    except OSError as error:
+        raise WriteError(f"{state_folder / _FILE}: cannot be removed: {error.strerror}") from None
+
+
+def to_section(model: Model) -> str:
+    """A short name for everything that `[model]` says."""
+    return hashlib.sha256(json.dumps(model.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""Settings → what each part is given. Pure: parts get values and never the settings."""
+
+import os
+from typing import Any
+
+from edged.config import Settings
+from edged.decision import Rules
+from edged.delivery.access import Access, to_access
+from edged.models.admission import Scene
+from edged.models.background import Wanted
+from edged.models.choice import Budget
+from edged.models.fit import to_threads
+
+_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
+
+
+def to_rules(settings: Settings, labels: tuple[str, ...]) -> Rules:
+    """The decision's thresholds; of the groups only those that this model can see something of."""
+    decision = settings.decision
+    groups = {name: members for name, members in decision.groups.items() if set(members) & set(labels)}
+    return Rules(ignore=frozenset(decision.ignore), groups=groups, **decision.model_dump(exclude={"ignore", "groups"}))
+
+
+def to_wanted(settings: Settings) -> Wanted:
+    """What the settings say about models."""
+    camera, model = settings.camera, settings.model
+    return Wanted(
+        state_folder=settings.state_folder,
+        name=model.name,
+        labels=model.labels,
+        family=model.family,
+        threads=tuple(to_threads(model.threads, len(os.sched_getaffinity(0)))),
+        budget=Budget(**settings.budget.model_dump()),
+        scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop),
+    )
+
+
+def to_camera(settings: Settings) -> dict[str, Any]:
+    """What a new vision process is configured with; the courier adds what it knows itself."""
+    camera, gate = settings.camera, settings.gate
+    return {
+        "camera": camera.model_dump(include=_OPENED_WITH),
+        "region": list(camera.region),
+        "crop": camera.crop,
+        "max_age_ms": camera.max_age_ms,
+        "no_frame_s": camera.no_frame_s,
+        "frozen_s": camera.frozen_s,
+        "gate": gate.model_dump(include={"threshold", "max_interval_s"}) if gate.enabled else None,
+    }
+
+
+def to_access_of(settings: Settings) -> tuple[str, str, Access]:
+    """device, prefix, and how the broker is reached: what a connection is made with."""
+    return settings.device, settings.mqtt.prefix, to_access(settings.mqtt, settings.device)
+
+
+def to_jpeg_limits(settings: Settings) -> dict[str, Any]:
+    """How large a snapshot may be."""
+    return settings.snapshot.model_dump(include={"max_px", "quality", "max_kb"})
