@@ -17,6 +17,15 @@ def memory_mb(pid: int | str = "self", proc: Path = Path("/proc")) -> float:
     return 0.0
 
 
+def board_memory_mb(proc: Path = Path("/proc")) -> float:
+    """All memory of the machine (MemTotal); 0 where it is not told."""
+    try:
+        first = (proc / "meminfo").read_text().split("\n", 1)[0]
+    except OSError:
+        return 0.0
+    return int(first.split()[1]) / 1024 if first.startswith("MemTotal:") else 0.0
+
+
 def temperature_c(sys: Path = Path("/sys")) -> float | None:
     """The hottest thermal zone; None where the board has none."""
     found = []

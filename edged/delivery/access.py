@@ -73,7 +73,10 @@ def to_access(mqtt: "Mqtt", device: str) -> Access:
 
 
 def load_password(access: Access) -> str | None:
-    """The first line of the password file or of the systemd credential. Raises AccessError when it can't be read."""
+    """The first line of the password file or of the systemd credential, where an empty line is no password.
+
+    Raises AccessError when it can't be read.
+    """
     path = Path(access.password_file) if access.password_file else _credential()
     if not access.user or path is None:
         return None
@@ -83,7 +86,8 @@ def load_password(access: Access) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise AccessError(f"the MQTT password can not be read from {path}: {why}; check mqtt.password_file") from None
-    return text.split("\n", 1)[0].rstrip("\r")
+    password = text.split("\n", 1)[0].rstrip("\r")
+    return password if password or access.password_file else None  # the unit's own credential is an empty line
 
 
 def _credential() -> Path | None:

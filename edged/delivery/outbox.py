@@ -62,6 +62,10 @@ class Outbox:
         """Send the delivered events of the last seconds again; `answer` gets their number."""
         self._ask(lambda: self._replay(since_s, answer))
 
+    def ask_writer(self, answer: Callable[[], None]) -> None:
+        """`answer` is called when the writer comes to it: the proof that it works, and the disk too."""
+        self._ask(lambda: self._call(answer))
+
     @property
     def counters(self) -> Events:
         """As of the last change; always balanced."""
