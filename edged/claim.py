@@ -17,23 +17,29 @@ def claimed(state_folder: Path) -> Iterator[None]:
 
     Raises RunningError, which names the process that has it.
     """
-    digest = hashlib.sha256(os.fsencode(state_folder.resolve())).hexdigest()  # a path may be too long for a name
-    name = f"\0edged:{digest}"
     with socket.socket(socket.AF_UNIX) as held:
         try:
-            held.bind(name)
+            held.bind(_name(state_folder))
         except OSError:
-            raise RunningError(f"{state_folder}: another edged{_holder(name)} has this state_folder; stop it first") from None
+            pid = holder_pid(state_folder)
+            who = f" (process {pid})" if pid else ""
+            raise RunningError(f"{state_folder}: another edged{who} has this state_folder; stop it first") from None
         held.listen()
         yield
 
 
-def _holder(name: str) -> str:
+def holder_pid(state_folder: Path) -> int:
+    """The process that holds the folder; 0 when none does, or it can't be told."""
     with socket.socket(socket.AF_UNIX) as asking:
         try:
             asking.setblocking(False)  # nobody accepts, so the backlog may be full
-            asking.connect(name)
+            asking.connect(_name(state_folder))
         except OSError:
-            return ""
+            return 0
         pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        return f" (process {pid})"
+        return int(pid)
+
+
+def _name(state_folder: Path) -> str:
+    digest = hashlib.sha256(os.fsencode(state_folder.resolve())).hexdigest()  # a path may be too long for a name
+    return f"\0edged:{digest}"

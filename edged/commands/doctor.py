@@ -1,0 +1,66 @@
+"""edged doctor: what is wrong with this board, and the command that cures it."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edged.doctor.finding import Finding
+
+_MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skipped": ("-", "bright_black")}
+_ORDER = ("fail", "warn", "ok", "skipped")
+
+
+@click.command()
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+@click.option("--json", "as_json", is_flag=True, help="A list of objects: check, state (ok, warn, fail, skipped), found, cure.")
+def command(config: Path | None, as_json: bool) -> int:
+    """Look for everything that goes wrong on a Pi, and print the command that cures it. Exit 1 when something fails.
+
+    Nothing is changed, no camera is opened, and a running daemon is not disturbed. As root it sees more: sudo edged doctor.
+    """
+    import logging
+    from dataclasses import asdict
+
+    from edged.doctor.round import examine
+    from edged.doctor.site import Site
+    from edged.errors import FAILED, OK
+
+    logging.getLogger("edged").addHandler(logging.NullHandler())  # what must be said is said here
+    found = []
+    for finding in examine(Site(), config):
+        found.append(finding)
+        if not as_json:
+            print_finding(finding)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], ensure_ascii=False))
+    else:
+        click.echo(to_summary(found))
+    return FAILED if any(finding.state == "fail" for finding in found) else OK
+
+
+def print_finding(finding: "Finding") -> None:
+    mark, colour = _MARKS[finding.state]
+    name = click.style(f"{mark} {finding.check:<21}", fg=colour, bold=finding.state == "fail")
+    dim = finding.state == "skipped"
+    click.echo(f"{name} {click.style(printable(finding.found), dim=dim) if dim else printable(finding.found)}")
+    for line in finding.cure.splitlines():
+        # no mark before it, so that a triple click takes the command and nothing else
+        click.echo(click.style(f"    {line}", fg="cyan", dim=line.startswith("#")))
+    sys.stdout.flush()
+
+
+def to_summary(found: "Iterable[Finding]") -> str:
+    """Pure."""
+    states = [str(finding.state) for finding in found]
+    words = {"fail": "failed", "warn": "to think about", "ok": "ok", "skipped": "not looked at"}
+    return ", ".join(f"{states.count(state)} {words[state]}" for state in _ORDER if state in states)
+
+
+def printable(text: str) -> str:
+    """File and process names may hold anything, and a terminal obeys much of it."""
+    return "".join(c if c.isprintable() else "?" for c in text)

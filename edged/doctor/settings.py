@@ -1,0 +1,66 @@
+"""The config file, as `edged check` sees it."""
+
+import re
+import shlex
+from pathlib import Path
+
+from edged.config import SYSTEM_FILE, Reading, read_settings
+from edged.config_source import Source
+from edged.config_surroundings import surroundings
+from edged.doctor.finding import Finding, fail, ok
+from edged.doctor.person import Person
+from edged.doctor.site import Site
+from edged.doctor.toml_cure import to_comment_out
+from edged.errors import ConfigError, ModelError
+
+
+def read_config(path: Path | None) -> tuple[Reading | None, list[str]]:
+    """The reading, or None for what is no TOML at all, and every fault as a sentence. Opens no device."""
+    try:
+        reading = read_settings(path)
+    except ConfigError as error:
+        return None, error.faults
+    try:
+        found = reading.to_error(surroundings(reading))
+    except ModelError:  # a damaged card in the state folder, which the models' room tells
+        found = reading.to_error()
+    return reading, found.faults if found else []
+
+
+def check_config(site: Site, path: Path | None, reading: Reading | None, faults: list[str]) -> Finding:
+    file = str(path or SYSTEM_FILE)
+    option = f" -c {shlex.quote(file)}" if path else ""
+    if faults:
+        places = [re.match(rf"{re.escape(file)}:(\d+)", fault) for fault in faults]
+        lines = [int(place[1]) for place in places if place]
+        cure = to_comment_out(site, file, lines if len(lines) == len(faults) else [])
+        if "No such file" in faults[0] or "cannot be read" in faults[0]:
+            cure = f"ls -l {shlex.quote(file)}"
+        return fail("config", "; ".join(faults), f"{cure}\nedged check{option}")
+    from_file = reading.source.file if reading is not None else ""
+    return ok("config", from_file or f"no {SYSTEM_FILE}: the defaults")
+
+
+def source_of(reading: Reading | None) -> Source:
+    return reading.source if reading is not None else Source()
+
+
+def check_password_file(site: Site, file: str, person: Person) -> Finding:
+    """The file that mqtt.password_file names; what is in it is not read here."""
+    if not file:
+        return ok("password-file", "none is set")
+    found = site.stat(file)
+    quoted, group = shlex.quote(file), shlex.quote(person.name)
+    if found is None:
+        return fail(
+            "password-file",
+            f"{file} can not be found",
+            f"sudo install -m 600 -o {group} /dev/null {quoted} && sudo ${{EDITOR:-nano}} {quoted}",
+        )
+    if not person.dynamic and not person.may(found, 4):
+        return fail(
+            "password-file", f"{file}: {person.name} may not read it", f"sudo chown {group} {quoted} && sudo chmod 600 {quoted}"
+        )
+    if found.st_mode & 0o004:
+        return fail("password-file", f"{file}: everybody on this machine may read it", f"sudo chmod o-rwx {quoted}")
+    return ok("password-file", f"{file}, readable by {person.name}")
