@@ -19,7 +19,7 @@ from edged.words import check_word
 log = logging.getLogger("edged")
 
 BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the one that classifies
-START_LIMIT_S = 30.0  # importing OpenCV and the runtime from a slow card
+START_LIMIT_S = 22.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
 _GOOD_RUN_S = 60.0
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
