@@ -35,6 +35,13 @@ bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; needs
 wheel: $(VENV)/dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+deb: $(VENV)/bin/python ## dist/edged_VERSION~deb12|13_ARCH.deb, with everything inside: make deb ARCH=arm64|amd64 SUITE=bookworm|trixie
+	$(BIN)/python packaging/deb.py $(or $(SUITE),trixie) $(or $(ARCH),arm64)
+
+bed-arm64: $(VENV)/dev ## the packages for the Pi on Debian arm64, in user space under qemu; needs root, minutes
+	tests/beds/arm64/build
+	$(BIN)/python -m pytest tests/beds/test_arm64.py
+
 schemas: $(VENV)/dev ## docs/schemas from the message classes
 	$(BIN)/python docs/write_schemas.py
 
