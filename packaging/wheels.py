@@ -22,14 +22,21 @@ LEFT_OUT = (
 
 
 def download(suite: Suite, arch: str, folder: Path) -> list[Path]:
-    """The locked wheels; only what is not in `folder` yet is fetched. Raises CalledProcessError."""
+    """The locked wheels, in a folder for this suite and machine alone; what is there is not fetched again.
+
+    Raises CalledProcessError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    command += ["--dest", str(folder), "--find-links", str(folder), *pip_target(suite, arch)]
-    subprocess.run([*command, "--requirement", str(lock_file(suite, arch))], check=True)
+    places = ["--dest", str(folder), "--find-links", str(folder)]
+    _pip("download", *places, *pip_target(suite, arch), "--requirement", str(lock_file(suite, arch)))
     found = {_identity(*wheel.name.split("-")[:2]): wheel for wheel in folder.glob("*.whl")}
     locked = [line.split()[0].split("==") for line in lock_file(suite, arch).read_text().splitlines() if "==" in line]
     return [found[_identity(*one)] for one in locked]
+
+
+def _pip(verb: str, *options: str) -> None:
+    always = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+    subprocess.run([sys.executable, "-m", "pip", verb, *always, *options], check=True)
 
 
 def _identity(name: str, version: str) -> tuple[str, str]:
@@ -40,18 +47,7 @@ def build_own(folder: Path) -> Path:
     """edged's own wheel, by the locked build tools."""
     tools = folder / "tools"
     locked = HERE / "locks" / "build.txt"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--root-user-action=ignore",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--no-deps",
-    ]
-    subprocess.run([*pip, "--upgrade", "--target", str(tools), "--requirement", str(locked)], check=True)
+    _pip("install", "--root-user-action=ignore", "--upgrade", "--target", str(tools), "--requirement", str(locked))
     for old in folder.glob("edged-*.whl"):
         old.unlink()
     hatch = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
