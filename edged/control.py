@@ -1,7 +1,7 @@
 """The local door: a Unix socket in the state folder, for what only the operator of this board may ask.
 
 One request and one answer for each connection, a JSON object on a line each way: {"verb": "replay", "since_s": 1800} →
-{"ok": true, …} or {"ok": false, "error": "a sentence"}. Who may open the socket (mode 0660) may ask.
+{"ok": true, …} or {"ok": false, "error": "a sentence", "code": the exit code of the command that asked}. Who may open the socket (mode 0660) may ask.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from edged.errors import EdgedError, UnavailableError
+from edged.errors import FAILED, EdgedError, UnavailableError
 
 log = logging.getLogger("edged")
 
@@ -83,7 +83,7 @@ class Control:
         try:
             return {"ok": True} | await handler(request)
         except EdgedError as error:
-            return _refusal(str(error))
+            return _refusal(str(error), error.exit_code)
 
 
 def to_request(line: bytes) -> dict[str, Any] | None:
@@ -114,12 +114,14 @@ def ask(folder: Path, request: dict[str, Any]) -> Answer:
     if answer is None:
         raise UnavailableError(f"the daemon at {path} hung up")
     if not answer.get("ok"):
-        raise EdgedError(str(answer.get("error")))
+        error = EdgedError(str(answer.get("error")))
+        error.exit_code = int(answer.get("code", error.exit_code))
+        raise error
     return answer
 
 
-def _refusal(sentence: str) -> Answer:
-    return {"ok": False, "error": sentence}
+def _refusal(sentence: str, code: int = FAILED) -> Answer:
+    return {"ok": False, "error": sentence, "code": code}
 
 
 def _address(path: Path) -> str:

@@ -87,6 +87,7 @@ class Daemon:
     def __init__(self, start: Start, clock: Clock) -> None:
         settings = start.intent.settings()
         self._start_safe, self._facts = start.safe, dict[str, Any]()
+        self._told: Model | None = None
         self._started_s = time.monotonic()
         self._notify = open_notify()
         self._dispatch: Dispatch = open_dispatch(
@@ -293,17 +294,17 @@ class Daemon:
         installed, measured = running.installed, running.measured
         if not self._facts:
             return
-        self._dispatch.retain(
-            "model",
-            Model(
-                card=installed.card.name,
-                sha256=installed.sha256,
-                chosen=running.chosen,
-                measurement=Measurement(size_mb=installed.size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,
-                budget=self._settings.budget.model_dump(exclude_none=True),
-                **self._facts,
-            ),
+        model = Model(
+            card=installed.card.name,
+            sha256=installed.sha256,
+            chosen=running.chosen,
+            measurement=Measurement(size_mb=installed.size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,
+            budget=running.budget,
+            **self._facts,
         )
+        if model != self._told:
+            self._told = model
+            self._dispatch.retain("model", model)
 
     # once in a while
 

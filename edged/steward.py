@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edged.errors import ModelError
 from edged.models.admission import Admission
@@ -17,12 +17,13 @@ log = logging.getLogger("edged")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A model in use, or about to be. `chosen`: how and why, for people."""
+    """A model in use, or about to be. `chosen`: how and why, for people; `budget`: the limits that were set then."""
 
     installed: Installed
     threads: int
     chosen: str
     measured: Measured | None = None
+    budget: dict[str, float] = field(default_factory=dict)
 
 
 class Steward:
@@ -130,7 +131,8 @@ class Steward:
 
     def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Running:
         measured = measured or self._admission.recall(installed.sha256, self._wanted.scene, self._wanted.threads)
-        return Running(installed, measured.threads if measured else self._wanted.threads[-1], chosen, measured)
+        threads = measured.threads if measured else self._wanted.threads[-1]
+        return Running(installed, threads, chosen, measured, self._wanted.budget.to_dict())
 
     def _is_admitted(self, name: str) -> bool:
         try:

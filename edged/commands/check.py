@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, settings, origins.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, settings, origins, override.")
 def command(config: Path | None, as_json: bool) -> None:
     """Name every fault of a config, or show what each key came to and where it was set."""
     from edged.config import read_settings
     from edged.config_surroundings import surroundings
     from edged.errors import ConfigError
+    from edged.override import load_override
 
     try:
         reading = read_settings(config)
@@ -29,14 +30,21 @@ def command(config: Path | None, as_json: bool) -> None:
             click.echo(json.dumps({"ok": False, "faults": error.faults}, ensure_ascii=False))
         raise
     settings = reading.settings
+    override = load_override(settings)
     if as_json:
         values = settings.model_dump(mode="json", by_alias=True)
-        click.echo(json.dumps({"ok": True, "faults": [], "settings": values, "origins": settings.origins}, ensure_ascii=False))
-    elif sys.stdout is not None and sys.stdout.isatty():
+        answer = {"ok": True, "faults": [], "settings": values, "origins": settings.origins}
+        wins = override.model_dump(include={"wish", "door"}) if override else None
+        click.echo(json.dumps(answer | {"override": wins}, ensure_ascii=False))
+        return
+    if sys.stdout is not None and sys.stdout.isatty():
         _print_table(settings)
     else:
         for key, value, origin in to_rows(settings):
             click.echo(f"{key} = {value}  # {origin}")
+    if override:
+        until = "wins over [model] until that changes in the file, or until 'edged use --clear'"
+        click.echo(f"override = {to_toml(override.wish)}  # {override.door}; {until}")
 
 
 def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
