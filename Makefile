@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: bed bed-vm run test check campaigns campaigns-short wheel schemas clean
+.PHONY: bed bed-systemd bed-vm run test check campaigns campaigns-short wheel schemas clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
@@ -28,6 +28,11 @@ campaigns: $(VENV)/dev ## every campaign in full: hours
 bed: $(VENV)/dev ## the real picamera2 on libcamera's virtual camera; needs root, 5 minutes the first time
 	tests/beds/libcamera/build
 	$(BIN)/python -m pytest tests/beds/test_libcamera.py
+
+bed-systemd: $(VENV)/dev ## the package as a service on a Debian that boots: installed, watched, killed, upgraded; needs root
+	tests/beds/systemd/build
+	$(MAKE) deb ARCH=amd64 SUITE=trixie
+	$(BIN)/python -m pytest tests/beds/test_systemd.py -s
 
 bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; needs root, minutes
 	tests/beds/vm/run

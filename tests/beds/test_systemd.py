@@ -1,0 +1,358 @@
+"""The package as a service on a machine that really boots: installed without a network, watched, killed, upgraded, removed.
+
+Needs the bed that systemd/build makes, and the package that `make deb ARCH=amd64 SUITE=trixie` makes. Two machines run beside
+the one that is maltreated: one whose camera is missing for 120 periods of its watchdog, one whose broker comes a minute late.
+"""
+
+import importlib.resources
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+import tomlkit
+
+from tests.beds.machine import Listener, Machine
+from tests.contract.test_cameras import card
+from tests.e2e.judge_demo import SHOWN
+from tests.e2e.running import wait_for
+
+CHECKOUT = Path(__file__).parents[2]
+BEDS = Path(os.environ.get("EDGED_BEDS", "/var/tmp/edged-beds"))
+UNIT = "/usr/lib/systemd/system/edged.service"
+PERIODS, PERIOD_S = 120, 2
+LATE_S = 60
+MODEL = {"name": "home_0.25_96", "threads": 1}
+
+
+def package() -> Path | None:
+    built = sorted((CHECKOUT / "dist").glob("edged_*~deb13_amd64.deb"), key=lambda path: path.stat().st_mtime)
+    return built[-1] if built else None
+
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not (BEDS / "systemd" / "built").is_file() or package() is None,
+    reason=f"no systemd bed in {BEDS}, or no package in dist; `make bed-systemd` makes both (as root)",
+)
+
+
+def set_config(machine: Machine, config: dict, folder: Path | None = None) -> None:
+    path = (folder or machine.path("/")) / "etc/edged/edged.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomlkit.dumps(config))
+
+
+def seeing(machine: Machine, listener: Listener, since_s: float) -> bool:
+    """Whether results arrive that are younger than this."""
+    return len(listener.of("result", since_s)) > 2
+
+
+def lines_of(text: str, pattern: str) -> list[str]:
+    return [line for line in text.splitlines() if re.search(pattern, line)]
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Not below pytest's own, which keeps what a bed would fill the disk with."""
+    folder = Path(tempfile.mkdtemp(prefix="machines-", dir=BEDS))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def installed(folder: Path) -> Iterator[Machine]:
+    """A machine on which the package was installed, and that was then shut down: what the others begin with."""
+    machine = Machine(folder / "installed")
+    frames, drop_in = machine.changed / "opt/frames", machine.changed / "etc/systemd/system/edged.service.d/bed.conf"
+    for path in (frames, drop_in.parent, machine.changed / "opt/album", machine.changed / "root"):
+        path.mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(frames / f"{number}.jpg"), cv2.resize(card(), (640, 480), interpolation=cv2.INTER_AREA))
+    for number, name in enumerate(SHOWN):
+        for again in range(4):
+            source = Path(str(importlib.resources.files("skimage.data"))) / f"{name}.png"
+            shutil.copy(source, machine.changed / f"opt/album/{number}{again}_{name}.png")
+    # libcamera's virtual camera wants a kernel's dma heap, for which something else stands in
+    drop_in.write_text('[Service]\nEnvironment=LD_PRELOAD=/opt/shims/dmaheap.so "LIBCAMERA_LOG_LEVELS=*:ERROR"\n')
+    shutil.copy(package(), machine.changed / "root/edged.deb")
+    machine.on()
+    try:
+        machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/edged.deb")
+        machine.at_install = machine.show("ActiveState", "SubState", "Type", "StatusText", "UnitFileState")
+        machine.journal_at_install = machine.journal()
+        machine.interfaces = machine.says("ls", "/sys/class/net").split()
+        machine.lists = len(list(machine.path("/var/lib/apt/lists").glob("*Packages*")))
+        machine.run("mosquitto_sub", "-c", "-i", "judge", "-q", "1", "-t", "edged/#", "-E")  # the broker remembers who asked
+        machine.run("systemctl", "stop", "edged", "mosquitto")
+        shutil.rmtree(machine.path("/var/lib/edged"), ignore_errors=True)
+    finally:
+        machine.off(softly=True)
+    yield machine
+
+
+@pytest.fixture(scope="module")
+def blind(installed: Machine, folder: Path) -> Iterator[Machine]:
+    """Its camera is missing, and its watchdog is a short one."""
+    machine = Machine(folder / "blind", installed.changed)
+    set_config(machine, {"camera": {"kind": "v4l2", "source": "/dev/video9"}, "model": MODEL}, machine.changed)
+    drop_in = machine.changed / "etc/systemd/system/edged.service.d/watchdog.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"[Service]\nWatchdogSec={PERIOD_S}\n")
+    machine.on()
+    wait_for(lambda: machine.show("SubState") == ["running"], 60, "edged is ready")
+    machine.since_s, machine.first_pid = time.monotonic(), machine.main_pid()
+    yield machine
+    machine.off()
+
+
+@pytest.fixture(scope="module")
+def early(installed: Machine, folder: Path) -> Iterator[Machine]:
+    """Its broker starts a minute after edged."""
+    machine = Machine(folder / "early", installed.changed)
+    set_config(
+        machine,
+        {
+            "camera": {"kind": "pictures", "source": "/opt/album", "fps": 5.0},
+            "model": MODEL,
+            "decision": {"ignore": [], "hold_s": 0.1, "enter": 0.3, "leave": 0.2, "margin": 0.05},
+        },
+        machine.changed,
+    )
+    units = machine.changed / "etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    (units / "mosquitto.service").symlink_to("/dev/null")
+    broker = (BEDS / "libcamera/usr/lib/systemd/system/mosquitto.service").read_text()
+    late = f"[Unit]\nAfter=edged.service\n[Service]\nTimeoutStartSec=infinity\nExecStartPre=/bin/sleep {LATE_S}\n"
+    (units / "late-broker.service").write_text(broker + late)
+    (units / "multi-user.target.wants/late-broker.service").symlink_to("/etc/systemd/system/late-broker.service")
+    machine.on()
+    machine.listener = Listener(machine, "-c", "-i", "judge")
+    yield machine
+    machine.listener.close()
+    machine.off()
+
+
+@pytest.fixture(scope="module")
+def machine(installed: Machine, blind: Machine, early: Machine, folder: Path) -> Iterator[Machine]:
+    """The one that is maltreated, with picamera2 on libcamera's virtual camera; it boots beside the other two."""
+    machine = Machine(folder / "maltreated", installed.changed)
+    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL}, machine.changed)
+    machine.on()
+    yield machine
+    print("\n".join(machine.journal().splitlines()[-80:]))
+    machine.off()
+
+
+@pytest.fixture(scope="module")
+def listener(machine: Machine) -> Iterator[Listener]:
+    listener = Listener(machine)
+    yield listener
+    listener.close()
+
+
+def test_it_installs_without_a_network_and_runs(installed):
+    active, sub, kind, status, enabled = installed.at_install
+    assert installed.interfaces == ["lo"]
+    assert installed.lists > 0
+    assert (active, sub, kind, enabled) == ("active", "running", "notify", "enabled"), installed.journal_at_install
+    assert re.match(r"[\d.]+ fps, home_[\w.]+, broker ok, \d+ waiting", status), status
+    assert "camera ok" in installed.journal_at_install  # the defaults: the first camera that picamera2 has
+
+
+def test_picamera2_sees_and_subscribers_hear_of_it_after_a_cold_boot(machine, listener):
+    results = wait_for(lambda: listener.of("result")[4:], 40, "results")
+    assert results[-1]["frame"]["width"] == 640
+    assert results[-1]["model"] == "home_0.25_96"
+    wait_for(lambda: "broker ok, 0 waiting" in machine.show("StatusText")[0], 20, "a status for people")
+    ready = lines_of(machine.says("journalctl", "--no-pager", "-o", "short-monotonic", "-u", "edged"), "Started edged")
+    assert len(ready) == 1, ready
+
+
+def test_the_sandbox_holds(machine, listener):
+    pid, vision = machine.main_pid(), machine.vision_pid()
+    for number in (pid, vision):
+        status = machine.path(f"/proc/{number}/status").read_text()
+        for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+            assert line in status, (number, line)
+        assert "Uid:\t0\t" not in status
+    inside = ("nsenter", "-t", str(pid), "-m", "-U", "--preserve-credentials")
+    assert machine.run(*inside, "touch", "/usr/x", check=False).returncode != 0
+    assert machine.run(*inside, "touch", "/etc/edged/x", check=False).returncode != 0
+    verdict = machine.run("systemd-analyze", "security", "--offline=true", "--threshold=25", UNIT, check=False)
+    assert verdict.returncode == 0, verdict.stdout[-400:]
+    print(verdict.stdout.strip().splitlines()[-1])
+
+
+def test_a_frozen_vision_process_is_replaced(machine, listener):
+    before, main = machine.vision_pid(), machine.main_pid()
+    began_s = time.monotonic()
+    machine.run("kill", "-STOP", str(before))
+    wait_for(lambda: machine.vision_pid() not in (None, before), 40, "another vision process")
+    since_s = time.monotonic()
+    wait_for(lambda: seeing(machine, listener, since_s), 40 - (since_s - began_s), "it sees again")
+    print(f"recovered after {time.monotonic() - began_s:.1f} s")
+    assert machine.main_pid() == main
+
+
+@pytest.mark.parametrize(
+    ("which", "why"), [("broker", "Watchdog timeout"), ("outbox", "the outbox's writer gives no sign of life")]
+)
+def test_a_frozen_thread_of_the_courier_is_a_new_courier(machine, listener, which, why):
+    """The broker is served by the first thread; the outbox's writer is the first one that it starts."""
+    machine.run("systemctl", "restart", "edged")
+    wait_for(lambda: seeing(machine, listener, time.monotonic() - 1), 20, "it sees")
+    before, said = machine.main_pid(), len(lines_of(machine.journal(), why))
+    pid = machine.outside(before)
+    threads = sorted(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+    began_s = time.monotonic()
+    with machine.frozen(pid if which == "broker" else next(thread for thread in threads if thread != pid)):
+        wait_for(lambda: machine.main_pid() not in (0, before), 40, "another courier")
+        since_s = time.monotonic()
+        wait_for(lambda: seeing(machine, listener, since_s), 40 - (since_s - began_s), "it sees again")
+    print(f"{which}: recovered after {time.monotonic() - began_s:.1f} s")
+    assert len(lines_of(machine.journal(), why)) > said
+
+
+def test_a_reload_is_waited_for_and_a_fault_refused(machine, listener):
+    main = machine.main_pid()
+    good = {"device": "bed", "camera": {"fps": 4.0}, "model": MODEL}
+    set_config(machine, good)
+    machine.run("systemctl", "reload", "edged")
+    assert machine.show("ActiveState", "SubState") == ["active", "running"]
+    set_config(machine, good | {"camera": {"fps": "many"}})
+    refused = machine.run("systemctl", "reload", "edged", check=False)
+    assert refused.returncode != 0
+    assert "edged.toml:" in machine.journal()
+    assert machine.show("ActiveState", "SubState") == ["active", "running"]
+    assert machine.main_pid() == main
+    set_config(machine, good)
+    machine.run("systemctl", "reload", "edged")
+    since_s = time.monotonic()
+    wait_for(lambda: seeing(machine, listener, since_s), 20, "it sees")
+    assert machine.main_pid() == main
+
+
+def test_the_password_comes_as_a_credential_and_stays_one(machine, listener):
+    machine.run("sh", "-c", "touch /etc/mosquitto/passwd && chmod 600 /etc/mosquitto/passwd")
+    machine.run("mosquitto_passwd", "-b", "/etc/mosquitto/passwd", "door", "open-sesame")
+    machine.run("sh", "-c", "chown mosquitto: /etc/mosquitto/passwd")
+    open_ = "per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\n"
+    closed = "listener 1884 127.0.0.1\nallow_anonymous false\npassword_file /etc/mosquitto/passwd\n"
+    machine.write("/etc/mosquitto/conf.d/both.conf", open_ + closed)
+    machine.write("/etc/edged/mqtt_password", "open-sesame\n")
+    machine.path("/etc/edged/mqtt_password").chmod(0o600)
+    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"port": 1884, "user": "door"}})
+    machine.run("systemctl", "restart", "mosquitto", "edged")
+    wait_for(lambda: "connected to localhost:1884" in machine.journal(), 20, "it is let in")
+    pid = machine.main_pid()
+    for file in ("environ", "cmdline"):
+        assert b"sesame" not in machine.path(f"/proc/{pid}/{file}").read_bytes()
+    assert "sesame" not in machine.journal()
+    machine.path("/etc/edged/mqtt_password").unlink()
+    machine.path("/etc/mosquitto/conf.d/both.conf").unlink()
+    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"user": "door"}})
+    machine.run("systemctl", "restart", "mosquitto", "edged")
+    wait_for(lambda: "broker ok" in machine.show("StatusText")[0], 20, "without a password too")
+
+
+def test_killed_it_is_back_and_however_often_it_is_never_given_up(machine, listener):
+    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL})
+    machine.run("systemctl", "restart", "edged")  # and its count of restarts begins again
+    waits_s = []
+    for _ in range(3):
+        before = wait_for(machine.main_pid, 40, "a courier")
+        began_s = time.monotonic()
+        machine.run("kill", "-KILL", str(before))
+        wait_for(lambda: machine.main_pid() not in (0, before), 40, "another courier")  # noqa: B023
+        waits_s.append(round(time.monotonic() - began_s, 1))
+    print("restarted after", waits_s, "s")
+    assert 4 < waits_s[0] < 12
+    assert waits_s == sorted(waits_s)
+    since_s = time.monotonic()
+    wait_for(lambda: seeing(machine, listener, since_s), 30, "it sees again")
+    assert machine.show("NRestarts", "StartLimitIntervalUSec") == ["3", "0"]
+
+
+def test_a_config_that_only_a_person_can_mend_ends_it(machine):
+    machine.run("systemctl", "stop", "edged")
+    shutil.rmtree(machine.path("/var/lib/edged"))
+    machine.path("/var/lib/edged").mkdir()
+    set_config(machine, {"device": "bed", "camera": {"fps": "many"}})
+    machine.run("systemctl", "start", "edged", check=False)
+    wait_for(lambda: machine.show("ActiveState", "ExecMainStatus") == ["failed", "78"], 20, "it has ended")
+    assert "edged.toml:" in machine.journal()
+    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL})
+    machine.run("systemctl", "start", "edged")
+
+
+def test_an_upgrade_keeps_what_waits_and_what_was_set(machine, listener, folder):
+    machine.run("systemctl", "stop", "mosquitto")
+    machine.run("systemctl", "restart", "edged")
+    machine.run("systemctl", "stop", "mosquitto")
+    wait_for(lambda: re.search(r"broker away, [1-9]\d* waiting", machine.show("StatusText")[0]), 30, "something waits")
+    config, before = machine.path("/etc/edged/edged.toml").read_text(), machine.main_pid()
+    tree = folder / "tree"
+    subprocess.run(["dpkg-deb", "-R", str(package()), str(tree)], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 99.0~deb13", control.read_text()))
+    newer = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(tree), str(machine.path("/root/newer.deb"))]
+    subprocess.run(newer, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(tree)
+    machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/newer.deb")
+    assert machine.says("dpkg-query", "-W", "-f", "${Version}", "edged") == "99.0~deb13"
+    assert machine.path("/etc/edged/edged.toml").read_text() == config
+    assert machine.main_pid() not in (0, before)
+    since_s = time.monotonic()
+    machine.run("systemctl", "start", "mosquitto")
+    events = wait_for(lambda: listener.of("event", since_s) + listener.of("backlog", since_s), 30, "what waited arrives")
+    assert len({event["boot"] for event in events}) >= 1
+    wait_for(lambda: "broker ok, 0 waiting" in machine.show("StatusText")[0], 30, "nothing waits any more")
+
+
+def test_nothing_is_lost_though_the_broker_comes_late(early):
+    """From a cold boot; the broker starts a minute after edged was ready."""
+    wait_for(lambda: early.listener.of("result"), LATE_S + 60, "the first result")
+    said = early.says("journalctl", "--no-pager", "-o", "short-monotonic", "-u", "edged", "-u", "late-broker")
+    ready_s, broker_s = (
+        float(re.search(rf"\[ *([\d.]+)\] .*{what}", said)[1]) for what in ("Started edged", "Started late-broker")
+    )
+    assert broker_s - ready_s >= LATE_S - 1
+    wait_for(lambda: re.search("broker ok, 0 waiting", early.show("StatusText")[0]), 30, "all is delivered")
+
+    def seqs() -> list[int]:
+        return sorted({event["seq"] for topic in ("event", "backlog") for event in early.listener.of(topic)})
+
+    wait_for(lambda: seqs() and seqs() == list(range(1, seqs()[-1] + 1)), 20, "every event from the first on")
+    late = early.listener.of("backlog")
+    print(f"{len(seqs())} events, {len(late)} of them late; ready at {ready_s:.1f} s, the broker at {broker_s:.1f} s")
+    assert len({event["boot"] for event in late + early.listener.of("event")}) == 1
+    assert not [event for event in late if event["event_type"] == "gap"]
+    assert len(seqs()) >= 10
+
+
+def test_a_known_fault_of_the_camera_is_no_reason_for_the_watchdog(blind):
+    wait_for(lambda: time.monotonic() - blind.since_s > PERIODS * PERIOD_S, PERIODS * PERIOD_S + 10, "the periods are over")
+    watchdog, restarts = blind.show("WatchdogUSec", "NRestarts")
+    assert watchdog == f"{PERIOD_S}s"
+    assert (restarts, blind.main_pid()) == ("0", blind.first_pid), blind.journal()[-2000:]
+    assert blind.show("StatusText")[0].startswith("camera: "), blind.show("StatusText")
+    assert "Watchdog" not in blind.journal()
+    print(f"{(time.monotonic() - blind.since_s) / PERIOD_S:.0f} periods")
+
+
+def test_removed_it_leaves_the_state_and_purged_nothing(machine):
+    machine.run("apt-get", "remove", "-y", "edged")
+    assert machine.main_pid() == 0
+    assert not machine.path("/usr/lib/edged").exists()
+    assert machine.path("/etc/edged/edged.toml").is_file()
+    assert machine.path("/var/lib/edged/outbox.db").is_file()
+    machine.run("apt-get", "purge", "-y", "edged")
+    for left in ("/etc/edged", "/var/lib/edged", "/run/edged"):
+        assert not machine.path(left).exists(), left
+    assert machine.says("systemctl", "is-enabled", "edged") in ("", "not-found", "disabled")
