@@ -99,11 +99,8 @@ def check_login(access: Access, here: Mosquitto, heard: Talk) -> Finding:
         target = passwords or "/etc/mosquitto/passwd"
         new = "" if passwords else " -c"
         password = f'"$(sudo head -n 1 {shlex.quote(access.password_file)})"'
-        own = (
-            ""
-            if passwords
-            else f" && sudo chown mosquitto {target} && echo 'password_file {target}' | sudo tee {DROP_INS}/passwords.conf"
-        )
+        add = f"echo 'password_file {target}' | sudo tee {DROP_INS}/passwords.conf"
+        own = "" if passwords else f" && sudo chgrp mosquitto {target} && sudo chmod 640 {target} && {add}"
         set_it = f"sudo mosquitto_passwd{new} -b {shlex.quote(target)} {shlex.quote(access.user)} {password}"
         cure = f"{set_it}{own} && {RELOAD if passwords else RESTART}"
         return fail("broker-login", said, cure)

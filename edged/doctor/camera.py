@@ -19,8 +19,8 @@ _CONFIG_TXT = ("/boot/firmware/config.txt", "/boot/config.txt")
 def check_camera(site: Site, kind: str, source: str, person: Person) -> Iterator[Finding]:
     """Two findings for cameras that are devices, none but "skipped" for the others."""
     if kind not in ("picamera2", "v4l2"):
-        yield skipped("camera-device", f"camera.kind = {kind} needs no device")
-        yield skipped("camera-holder", f"camera.kind = {kind} needs no device")
+        why = f"camera.kind = {kind} needs no device" if kind else "see config"
+        yield from (skipped(check, why) for check in ("camera-device", "camera-holder"))
         return
     nodes = nodes_of(site, kind, source)
     yield check_nodes(site, kind, source, nodes, person)

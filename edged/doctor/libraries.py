@@ -15,6 +15,8 @@ from edged.doctor.finding import Finding, fail, ok, skipped, warn
 LIMIT_S = 40.0  # picamera2 takes ten seconds from a slow card
 _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter")  # in the classifier's order
 _CAMERA = ("libcamera", "picamera2")
+_APTS_OWN = Path("/usr/lib/python3/dist-packages/picamera2")
+_INSTALL = "sudo apt install --no-install-recommends python3-picamera2"
 _NAMES = ("numpy", "cv2", *_RUNTIMES, "colours")
 # what numpy, and those that were built against it, say when they do not fit
 _NUMPY_WORDS = (
@@ -41,7 +43,7 @@ class Presence:
 
 
 def load_libraries(kind: str) -> dict[str, Presence]:
-    """Loads what a camera of this kind and the classifier need, in a child. Up to LIMIT_S seconds; never raises."""
+    """Loads what a camera of this kind ("": unknown) and the classifier need, in a child. Up to LIMIT_S seconds; never raises."""
     names = (*_NAMES, *(_CAMERA if kind == "picamera2" else ()))
     found: dict[str, Presence] = {}
     while rest := [name for name in names if name not in found]:
@@ -65,7 +67,7 @@ def check_libraries(found: Mapping[str, Presence], kind: str, prefix: str = sys.
     yield _check_runtime(found, prefix)
     yield _check_colours(found.get("colours", Presence()), prefix)
     if kind != "picamera2":
-        yield skipped("camera-library", f"camera.kind = {kind} needs none of its own")
+        yield skipped("camera-library", f"camera.kind = {kind} needs none of its own" if kind else "see config")
     else:
         yield _check_picamera2(found, prefix)
 
@@ -170,13 +172,13 @@ def _check_picamera2(found: Mapping[str, Presence], prefix: str) -> Finding:
             return fail("camera-library", f"libcamera {one.version} comes from pip, which does not know the Pi's cameras", cure)
     if libcamera.absent or picamera2.absent:
         missing = " and ".join(name for name, one in zip(_CAMERA, (libcamera, picamera2), strict=True) if one.absent)
-        if Path("/usr/lib/python3/dist-packages/picamera2").is_dir() and prefix != "/usr":
+        if _APTS_OWN.is_dir() and prefix != "/usr":
             let_in = "s/^include-system-site-packages.*/include-system-site-packages = true/"
             cure = f"sed -i '{let_in}' {shlex.quote(f'{prefix}/pyvenv.cfg')}"
             return fail(
                 "camera-library", f"{missing}: apt's is here, but this environment does not look at the system's packages", cure
             )
-        return fail("camera-library", f"{missing}: not installed", "sudo apt install --no-install-recommends python3-picamera2")
+        return fail("camera-library", f"{missing}: not installed", _INSTALL)
     if any(word in libcamera.error + picamera2.error for word in _NUMPY_WORDS):
         return skipped("camera-library", "see numpy")
     for name, one in zip(_CAMERA, (libcamera, picamera2), strict=True):
@@ -189,7 +191,7 @@ def _check_picamera2(found: Mapping[str, Presence], prefix: str) -> Finding:
     parts = {"picamera2": picamera2, "libcamera": libcamera}
     said = ", ".join(f"{name} {one.version or 'of unknown version'} ({origin(one.file)})" for name, one in parts.items())
     if origin(picamera2.file) == "pip":
-        cure = f"{pip('uninstall -y picamera2', prefix)}\nsudo apt install --no-install-recommends python3-picamera2"
+        cure = pip("uninstall -y picamera2", prefix) + ("" if _APTS_OWN.is_dir() else f"\n{_INSTALL}")
         return warn("camera-library", f"{said}: pip's picamera2 may want another libcamera than the system's", cure)
     return ok("camera-library", said)
 

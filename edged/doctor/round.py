@@ -59,12 +59,9 @@ def _room(look: Callable[[], Iterable[Finding]], *checks: str) -> Iterator[Findi
 
 
 def _camera(site: Site, settings: Settings, person: Person, broken: set[str]) -> Iterator[Finding]:
-    kind = settings.camera.kind
-    yield from check_libraries(load_libraries("pictures" if "camera" in broken else kind), kind)
-    if "camera" in broken:
-        yield from (skipped(check, "see config") for check in ("camera-device", "camera-holder"))
-    else:
-        yield from check_camera(site, kind, settings.camera.source, person)
+    kind = settings.camera.kind if "camera" not in broken else ""
+    yield from check_libraries(load_libraries(kind), kind)
+    yield from check_camera(site, kind, settings.camera.source, person)
 
 
 def _models(settings: Settings, config: Path | None, broken: set[str]) -> Iterator[Finding]:

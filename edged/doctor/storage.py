@@ -147,10 +147,12 @@ def check_state_folder(site: Site, folder: Path, person: Person) -> Finding:
     own = f"sudo chown -R {group}:$(id -gn {group}) {shlex.quote(str(folder))} && sudo chmod -R u+rwX {shlex.quote(str(folder))}"
     if not person.may(found, 7):
         return fail("state-folder", f"{folder}: {person.name} may not write there", own)
-    for name in (*site.glob(f"{folder}/*.db"), *site.glob(f"{folder}/*.db-*"), *site.glob(f"{folder}/*.json")):
-        inside = site.stat(name)
-        if inside is not None and not person.may(inside, 6):
-            return fail("state-folder", f"{name}: {person.name} may not write it", own)
+    # a JSON file is replaced by another one, so it is enough that it can be read
+    inside = dict.fromkeys((*site.glob(f"{folder}/*.db"), *site.glob(f"{folder}/*.db-*")), 6)
+    inside |= dict.fromkeys(site.glob(f"{folder}/*.json"), 4)
+    for name, wanted in inside.items():
+        if (file := site.stat(name)) is not None and not person.may(file, wanted):
+            return fail("state-folder", f"{name}: {person.name} may not {'write' if wanted == 6 else 'read'} it", own)
     return ok("state-folder", f"{folder}, writable by {person.name}")
 
 
