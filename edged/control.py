@@ -1,7 +1,8 @@
 """The local door: a Unix socket in the state folder, for what only the operator of this board may ask.
 
 One request and one answer for each connection, a JSON object on a line each way: {"verb": "replay", "since_s": 1800} →
-{"ok": true, …} or {"ok": false, "error": "a sentence", "code": the exit code of the command that asked}. Who may open the socket (mode 0660) may ask.
+{"ok": true, …} or {"ok": false, "error": "a sentence", "code": the exit code of the command that asked}. Who may open the
+socket (mode 0660) may ask.
 """
 
 import asyncio
@@ -114,9 +115,9 @@ def ask(folder: Path, request: dict[str, Any]) -> Answer:
     if answer is None:
         raise UnavailableError(f"the daemon at {path} hung up")
     if not answer.get("ok"):
-        error = EdgedError(str(answer.get("error")))
-        error.exit_code = int(answer.get("code", error.exit_code))
-        raise error
+        refusal, code = EdgedError(str(answer.get("error"))), answer.get("code")
+        refusal.exit_code = code if isinstance(code, int) else FAILED
+        raise refusal
     return answer
 
 
