@@ -1,5 +1,6 @@
 """edged run: the daemon, in the foreground."""
 
+import faulthandler
 import logging
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
     from edged.daemon import run
 
+    faulthandler.enable()  # where every thread was, when the watchdog's SIGABRT ends what hangs, or native code crashes
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
     return run(config)

@@ -38,8 +38,12 @@ class Machine:
         command = [str(HERE / "systemd" / "boot"), str(self.folder), *map(str, self._layers)]
         with (self.folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        wait_for(self._find_init, 30, f"the machine boots; see {self.folder}/console")
-        wait_for(lambda: self.says("systemctl", "is-system-running") in _UP, 60, "it starts its services")
+        try:
+            wait_for(self._find_init, 30, f"the machine boots; see {self.folder}/console")
+            wait_for(lambda: self.says("systemctl", "is-system-running") in _UP, 60, "it starts its services")
+        except BaseException:
+            self._nspawn.kill()
+            raise
 
     def _find_init(self) -> bool:
         assert self._nspawn.poll() is None, (self.folder / "console").read_text()[-2000:]
@@ -87,7 +91,7 @@ class Machine:
         return [values[name] for name in properties]
 
     def journal(self, unit: str = "edged") -> str:
-        return self.says("journalctl", "--no-pager", "-o", "cat", "-u", unit)
+        return self.says("journalctl", "--no-pager", "-b", "-o", "cat", "-u", unit)
 
     def main_pid(self) -> int:
         """By the machine's own count; 0 while there is none."""

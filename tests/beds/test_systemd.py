@@ -5,10 +5,12 @@ the one that is maltreated: one whose camera is missing for 120 periods of its w
 """
 
 import importlib.resources
+import io
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ UNIT = "/usr/lib/systemd/system/edged.service"
 PERIODS, PERIOD_S = 120, 2
 LATE_S = 60
 MODEL = {"name": "home_0.25_96", "threads": 1}
+CONFIG = {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"result_fps": 5.0}}
 
 
 def package() -> Path | None:
@@ -57,6 +60,31 @@ def lines_of(text: str, pattern: str) -> list[str]:
     return [line for line in text.splitlines() if re.search(pattern, line)]
 
 
+def renumbered(deb: bytes, version: str) -> bytes:
+    """The same package under another version: its control part is packed again, and the large one is not. deb(5), ar(5)."""
+    parts, at = [], 8
+    while at < len(deb):
+        head = deb[at : at + 60]
+        size = int(head[48:58])
+        parts.append((head[:16].decode().strip(), deb[at + 60 : at + 60 + size]))
+        at += 60 + size + size % 2
+    said = subprocess.run(["dpkg-deb", "--ctrl-tarfile", str(package())], check=True, capture_output=True).stdout
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(said)) as old, tarfile.open(fileobj=packed, mode="w") as new:
+        for member in old:
+            body = old.extractfile(member).read() if member.isfile() else b""
+            if member.name == "./control":
+                body = re.sub(rb"(?m)^Version: .*$", f"Version: {version}".encode(), body)
+            member.size = len(body)
+            new.addfile(member, io.BytesIO(body))
+    whole = deb[:8]
+    for name, part in parts:
+        if name.startswith("control.tar"):
+            name, part = "control.tar", packed.getvalue()
+        whole += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(part):<10}`\n".encode() + part + b"\n" * (len(part) % 2)
+    return whole
+
+
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """Not below pytest's own, which keeps what a bed would fill the disk with."""
@@ -72,8 +100,9 @@ def installed(folder: Path) -> Iterator[Machine]:
     frames, drop_in = machine.changed / "opt/frames", machine.changed / "etc/systemd/system/edged.service.d/bed.conf"
     for path in (frames, drop_in.parent, machine.changed / "opt/album", machine.changed / "root"):
         path.mkdir(parents=True)
-    for number in range(3):
-        cv2.imwrite(str(frames / f"{number}.jpg"), cv2.resize(card(), (640, 480), interpolation=cv2.INTER_AREA))
+    for number in range(8):  # which differ, as a sensor's pictures do
+        picture = cv2.resize(card(), (640, 480), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(frames / f"{number}.jpg"), cv2.convertScaleAbs(picture, alpha=1 - number / 100))
     for number, name in enumerate(SHOWN):
         for again in range(4):
             source = Path(str(importlib.resources.files("skimage.data"))) / f"{name}.png"
@@ -142,7 +171,7 @@ def early(installed: Machine, folder: Path) -> Iterator[Machine]:
 def machine(installed: Machine, blind: Machine, early: Machine, folder: Path) -> Iterator[Machine]:
     """The one that is maltreated, with picamera2 on libcamera's virtual camera; it boots beside the other two."""
     machine = Machine(folder / "maltreated", installed.changed)
-    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL}, machine.changed)
+    set_config(machine, CONFIG, machine.changed)
     machine.on()
     yield machine
     print("\n".join(machine.journal().splitlines()[-80:]))
@@ -170,8 +199,6 @@ def test_picamera2_sees_and_subscribers_hear_of_it_after_a_cold_boot(machine, li
     assert results[-1]["frame"]["width"] == 640
     assert results[-1]["model"] == "home_0.25_96"
     wait_for(lambda: "broker ok, 0 waiting" in machine.show("StatusText")[0], 20, "a status for people")
-    ready = lines_of(machine.says("journalctl", "--no-pager", "-o", "short-monotonic", "-u", "edged"), "Started edged")
-    assert len(ready) == 1, ready
 
 
 def test_the_sandbox_holds(machine, listener):
@@ -181,9 +208,10 @@ def test_the_sandbox_holds(machine, listener):
         for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
             assert line in status, (number, line)
         assert "Uid:\t0\t" not in status
-    inside = ("nsenter", "-t", str(pid), "-m", "-U", "--preserve-credentials")
-    assert machine.run(*inside, "touch", "/usr/x", check=False).returncode != 0
-    assert machine.run(*inside, "touch", "/etc/edged/x", check=False).returncode != 0
+    uid = machine.says("id", "-u", "edged")
+    for place, writable in (("/usr/x", 1), ("/etc/edged/x", 1), ("/home/x", 1), ("/var/lib/edged/x", 0), ("/tmp/x", 0)):
+        touched = machine.run("nsenter", "-t", str(pid), "-m", "-S", uid, "-G", uid, "touch", place, check=False)
+        assert touched.returncode == writable, (place, touched.stderr)
     verdict = machine.run("systemd-analyze", "security", "--offline=true", "--threshold=25", UNIT, check=False)
     assert verdict.returncode == 0, verdict.stdout[-400:]
     print(verdict.stdout.strip().splitlines()[-1])
@@ -206,7 +234,8 @@ def test_a_frozen_vision_process_is_replaced(machine, listener):
 def test_a_frozen_thread_of_the_courier_is_a_new_courier(machine, listener, which, why):
     """The broker is served by the first thread; the outbox's writer is the first one that it starts."""
     machine.run("systemctl", "restart", "edged")
-    wait_for(lambda: seeing(machine, listener, time.monotonic() - 1), 20, "it sees")
+    since_s = time.monotonic()
+    wait_for(lambda: seeing(machine, listener, since_s), 20, "it sees")
     before, said = machine.main_pid(), len(lines_of(machine.journal(), why))
     pid = machine.outside(before)
     threads = sorted(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
@@ -221,7 +250,7 @@ def test_a_frozen_thread_of_the_courier_is_a_new_courier(machine, listener, whic
 
 def test_a_reload_is_waited_for_and_a_fault_refused(machine, listener):
     main = machine.main_pid()
-    good = {"device": "bed", "camera": {"fps": 4.0}, "model": MODEL}
+    good = CONFIG | {"camera": {"fps": 4.0}}
     set_config(machine, good)
     machine.run("systemctl", "reload", "edged")
     assert machine.show("ActiveState", "SubState") == ["active", "running"]
@@ -247,7 +276,7 @@ def test_the_password_comes_as_a_credential_and_stays_one(machine, listener):
     machine.write("/etc/mosquitto/conf.d/both.conf", open_ + closed)
     machine.write("/etc/edged/mqtt_password", "open-sesame\n")
     machine.path("/etc/edged/mqtt_password").chmod(0o600)
-    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"port": 1884, "user": "door"}})
+    set_config(machine, CONFIG | {"mqtt": {"port": 1884, "user": "door"}})
     machine.run("systemctl", "restart", "mosquitto", "edged")
     wait_for(lambda: "connected to localhost:1884" in machine.journal(), 20, "it is let in")
     pid = machine.main_pid()
@@ -256,13 +285,13 @@ def test_the_password_comes_as_a_credential_and_stays_one(machine, listener):
     assert "sesame" not in machine.journal()
     machine.path("/etc/edged/mqtt_password").unlink()
     machine.path("/etc/mosquitto/conf.d/both.conf").unlink()
-    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"user": "door"}})
+    set_config(machine, CONFIG | {"mqtt": {"user": "door"}})
     machine.run("systemctl", "restart", "mosquitto", "edged")
     wait_for(lambda: "broker ok" in machine.show("StatusText")[0], 20, "without a password too")
 
 
 def test_killed_it_is_back_and_however_often_it_is_never_given_up(machine, listener):
-    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL})
+    set_config(machine, CONFIG)
     machine.run("systemctl", "restart", "edged")  # and its count of restarts begins again
     waits_s = []
     for _ in range(3):
@@ -283,11 +312,11 @@ def test_a_config_that_only_a_person_can_mend_ends_it(machine):
     machine.run("systemctl", "stop", "edged")
     shutil.rmtree(machine.path("/var/lib/edged"))
     machine.path("/var/lib/edged").mkdir()
-    set_config(machine, {"device": "bed", "camera": {"fps": "many"}})
+    set_config(machine, CONFIG | {"camera": {"fps": "many"}})
     machine.run("systemctl", "start", "edged", check=False)
     wait_for(lambda: machine.show("ActiveState", "ExecMainStatus") == ["failed", "78"], 20, "it has ended")
     assert "edged.toml:" in machine.journal()
-    set_config(machine, {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL})
+    set_config(machine, CONFIG)
     machine.run("systemctl", "start", "edged")
 
 
@@ -297,13 +326,7 @@ def test_an_upgrade_keeps_what_waits_and_what_was_set(machine, listener, folder)
     machine.run("systemctl", "stop", "mosquitto")
     wait_for(lambda: re.search(r"broker away, [1-9]\d* waiting", machine.show("StatusText")[0]), 30, "something waits")
     config, before = machine.path("/etc/edged/edged.toml").read_text(), machine.main_pid()
-    tree = folder / "tree"
-    subprocess.run(["dpkg-deb", "-R", str(package()), str(tree)], check=True)
-    control = tree / "DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 99.0~deb13", control.read_text()))
-    newer = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(tree), str(machine.path("/root/newer.deb"))]
-    subprocess.run(newer, check=True, stdout=subprocess.DEVNULL)
-    shutil.rmtree(tree)
+    machine.path("/root/newer.deb").write_bytes(renumbered(package().read_bytes(), "99.0~deb13"))
     machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/newer.deb")
     assert machine.says("dpkg-query", "-W", "-f", "${Version}", "edged") == "99.0~deb13"
     assert machine.path("/etc/edged/edged.toml").read_text() == config
@@ -318,7 +341,7 @@ def test_an_upgrade_keeps_what_waits_and_what_was_set(machine, listener, folder)
 def test_nothing_is_lost_though_the_broker_comes_late(early):
     """From a cold boot; the broker starts a minute after edged was ready."""
     wait_for(lambda: early.listener.of("result"), LATE_S + 60, "the first result")
-    said = early.says("journalctl", "--no-pager", "-o", "short-monotonic", "-u", "edged", "-u", "late-broker")
+    said = early.says("journalctl", "--no-pager", "-b", "-o", "short-monotonic", "-u", "edged", "-u", "late-broker")
     ready_s, broker_s = (
         float(re.search(rf"\[ *([\d.]+)\] .*{what}", said)[1]) for what in ("Started edged", "Started late-broker")
     )
