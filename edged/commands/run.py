@@ -18,7 +18,8 @@ def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
     from edged.daemon import run
 
-    faulthandler.enable()  # where every thread was, when the watchdog's SIGABRT ends what hangs, or native code crashes
+    if sys.stderr is not None:
+        faulthandler.enable()  # where every thread was, when the watchdog's SIGABRT ends what hangs
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
     return run(config)
