@@ -17,12 +17,12 @@ from edged.control import Control
 from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Health, Measurement, Model, ModelError
+from edged.doors import Doors
 from edged.errors import EdgedError
 from edged.following import Following
 from edged.health import memory_mb, quantile, rate_hz, temperature_c
 from edged.last_good import LastGood
 from edged.models.heat import read_heat
-from edged.orders import to_action, to_wish
 from edged.starts import Starts
 from edged.steward import Running, Steward
 from edged.supervision import Gone, Supervision
@@ -35,7 +35,6 @@ log = logging.getLogger("edged")
 _HEALTH_S = 30.0
 _GOVERN_S = 1.0
 _HOURS_S = 20.0
-_LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
 _GOOD_START_S = 60.0
 _FRESH_S = 15.0  # a result that is older proves nothing any more
@@ -112,13 +111,17 @@ class Daemon:
             trouble=start.trouble,
             behind=start.behind,
         )
-        self._control = Control(settings.state_folder)
-        self._control.on("replay", self._replay)
-        self._control.on("reload", lambda _: self._reload())
-        self._control.on("use", self._use)
-        self._control.on("status", self._status)
+        self._doors = Doors(
+            Control(settings.state_folder),
+            self._dispatch,
+            self._following,
+            do=self._do,
+            act=self._act,
+            status=self._status,
+            around_reload=self._around_reload,
+        )
         path = start.intent.path
-        self._watch = ConfigWatch(path, self._on_file) if path is not None else None
+        self._watch = ConfigWatch(path, self._doors.on_file) if path is not None else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._obey_settings(settings)
 
@@ -128,13 +131,11 @@ class Daemon:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._dispatch.on_command("control", self._on_control)
-        self._dispatch.on_command("model/set", self._on_model_set)
+        self._doors.open()
         self._dispatch.start()
-        self._do(self._control.start())
         if self._watch is not None and (sentence := self._watch.start()):
             log.warning("%s", sentence)
-        loop.add_signal_handler(signal.SIGHUP, self._on_file)
+        loop.add_signal_handler(signal.SIGHUP, self._doors.on_file)
         self._courier.begin()
         self._courier.camera("starting")
         if self._start_safe:
@@ -147,7 +148,7 @@ class Daemon:
         self._following.begin_fit()
 
     async def close(self) -> None:
-        await self._control.close()
+        await self._doors.close()
         if self._watch is not None:
             self._watch.close()
         for timer in (self._health_timer, self._tick_timer, self._hours_timer):
@@ -329,41 +330,14 @@ class Daemon:
 
     # what people say
 
-    def _on_file(self) -> None:
-        self._do(self._reload_quietly())
-
-    async def _reload_quietly(self) -> None:
-        """The reasons of a refusal are in the log and in `degraded`."""
-        try:
-            await self._reload()
-        except EdgedError:
-            return
-
-    async def _reload(self) -> dict[str, Any]:
-        self._notify.reloading()
-        try:
-            return await self._following.reload()
-        finally:
+    def _around_reload(self, begins: bool) -> None:
+        if begins:
+            self._notify.reloading()
+        else:
             self._notify.ready()
             self._tell_health_now()
 
-    async def _use(self, request: dict[str, Any]) -> dict[str, Any]:
-        wish = request.get("wish")
-        if not isinstance(wish, str) or to_wish(wish.encode(errors="replace")) != wish:
-            raise EdgedError("use needs an installed model's name, auto, @profile or @file; a path is for model.name in the config")
-        return await self._following.wish(wish, "use")
-
-    def _on_model_set(self, payload: bytes) -> None:
-        wish = to_wish(payload)
-        if wish is None:
-            asked = payload[:80].decode(errors="replace")
-            self.on_refusal(asked, "model/set takes an installed model's name, auto, @profile or @file, as plain text")
-        else:
-            self._do(self._following.wish_quietly(wish, "model/set"))
-
-    def _on_control(self, payload: bytes) -> None:
-        """What is not exactly one of the known commands changes nothing."""
-        action = to_action(payload)
+    def _act(self, action: str) -> None:
         if action in ("pause", "resume"):
             self._vision.send("pause", {"paused": action == "pause"})
             self._courier.pause(action == "pause")
@@ -373,13 +347,7 @@ class Daemon:
     def _ask_snapshot(self) -> None:
         self._vision.send("snapshot", to_jpeg_limits(self._settings))
 
-    async def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
-        since_s = request.get("since_s")
-        if not isinstance(since_s, int | float) or not 0 <= since_s <= _LONGEST_REPLAY_S:
-            raise EdgedError("replay needs since_s, a number of seconds")
-        return {"replayed": await self._dispatch.replay(since_s)}
-
-    async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         intent, running = self._following.intent, self._switching.running
         return {
             "config": str(intent.path or ""),

@@ -170,4 +170,4 @@ def test_a_name_is_written_between_the_comments(tmp_path):
 
 
 def test_defaults_are_an_empty_source():
-    assert to_settings(Source()).settings == Settings()
+    assert to_settings(Source()).settings.model_dump() == Settings().model_dump()

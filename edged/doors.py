@@ -1,0 +1,89 @@
+"""What people and subscribers may ask of the running daemon: over the local socket, over MQTT, and by a signal."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from edged.control import Control
+from edged.delivery.dispatch import Dispatch
+from edged.delivery.messages import ModelError
+from edged.errors import EdgedError
+from edged.following import Following
+from edged.orders import to_action, to_wish
+
+_LONGEST_REPLAY_S = 10 * 365 * 86400.0
+_WISHES = "an installed model's name, auto, @profile or @file"
+
+
+class Doors:
+    """Thread: the event loop's. Whatever is not exactly one of the known words changes nothing."""
+
+    def __init__(
+        self,
+        control: Control,
+        dispatch: Dispatch,
+        following: Following,
+        *,
+        do: Callable[[Coroutine[Any, Any, Any]], None],
+        act: Callable[[str], None],
+        status: Callable[[], dict[str, Any]],
+        around_reload: Callable[[bool], None],
+    ) -> None:
+        """do: in the background. act: pause, resume, snapshot. around_reload: True before a reload, False after it."""
+        self._control, self._dispatch, self._following = control, dispatch, following
+        self._do, self._act, self._status, self._around_reload = do, act, status, around_reload
+
+    def open(self) -> None:
+        self._control.on("replay", self._replay)
+        self._control.on("reload", self._reload)
+        self._control.on("use", self._use)
+        self._control.on("status", self._tell)
+        self._dispatch.on_command("control", self._on_control)
+        self._dispatch.on_command("model/set", self._on_model_set)
+        self._do(self._control.start())
+
+    async def close(self) -> None:
+        await self._control.close()
+
+    def on_file(self) -> None:
+        """The config was written, or a signal says so. Why it is refused, the log and `degraded` say."""
+        self._do(self._reload_quietly())
+
+    async def _reload_quietly(self) -> None:
+        try:
+            await self._reload()
+        except EdgedError:
+            return
+
+    async def _reload(self, _request: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._around_reload(True)
+        try:
+            return await self._following.reload()
+        finally:
+            self._around_reload(False)
+
+    async def _use(self, request: dict[str, Any]) -> dict[str, Any]:
+        wish = request.get("wish")
+        if not isinstance(wish, str) or to_wish(wish.encode(errors="replace")) != wish:
+            raise EdgedError(f"use needs {_WISHES}; a path has its place in the config, at model.name")
+        return await self._following.wish(wish, "use")
+
+    async def _tell(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._status()
+
+    async def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
+        since_s = request.get("since_s")
+        if not isinstance(since_s, int | float) or not 0 <= since_s <= _LONGEST_REPLAY_S:
+            raise EdgedError("replay needs since_s, a number of seconds")
+        return {"replayed": await self._dispatch.replay(since_s)}
+
+    def _on_model_set(self, payload: bytes) -> None:
+        wish = to_wish(payload)
+        if wish is None:
+            asked, reason = payload[:80].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
+            self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
+        else:
+            self._do(self._following.wish_quietly(wish, "model/set"))
+
+    def _on_control(self, payload: bytes) -> None:
+        if (action := to_action(payload)) is not None:
+            self._act(action)
