@@ -96,11 +96,11 @@ def to_request(line: bytes) -> dict[str, Any] | None:
     return request if isinstance(request, dict) else None
 
 
-def ask(folder: Path, request: dict[str, Any]) -> Answer:
+def ask(folder: Path, request: dict[str, Any], *, patience_s: float = _PATIENCE_S) -> Answer:
     """Ask the daemon of this state folder. Raises UnavailableError when there is none, EdgedError with its refusal."""
     path = folder / SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.settimeout(_PATIENCE_S)
+        end.settimeout(patience_s)
         try:
             end.connect(_address(path))
             end.sendall(json.dumps(request).encode() + b"\n")

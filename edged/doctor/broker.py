@@ -27,11 +27,19 @@ class Settable:
     tls_ca: str
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The daemon that runs here with this config: its process (0: none does), and what it says does not work."""
+
+    pid: int = 0
+    degraded: tuple[str, ...] = ()
+
+
 def check_broker(
-    access: Access, base: str, here: Mosquitto, settable: Settable, *, snapshot_bytes: int, daemon_pid: int
+    access: Access, base: str, here: Mosquitto, settable: Settable, running: Running, *, snapshot_bytes: int
 ) -> Iterator[Finding]:
-    """Five findings. `base`: prefix/device. `daemon_pid`: of the daemon that runs with this config here, else 0."""
-    if here.value("use_username_as_clientid") == "true" and access.user and daemon_pid and access.on_loopback:
+    """Five findings. `base`: prefix/device."""
+    if here.value("use_username_as_clientid") == "true" and access.user and running.pid and access.on_loopback:
         why = "use_username_as_clientid: a probe would throw the running daemon out; stop it first"
         yield from (skipped(check, why) for check in CHECKS)
         return
@@ -51,7 +59,7 @@ def check_broker(
     yield (
         check_limits(here, heard, sizes, snapshot_bytes) if topics.state == "ok" else skipped("broker-limits", "see broker-topics")
     )
-    yield check_client_id(access, heard, daemon_pid, settable.client_id)
+    yield check_client_id(access, heard, running, settable.client_id)
 
 
 def _login(access: Access, heard: Talk) -> Finding:
@@ -213,15 +221,15 @@ def _without(here: Mosquitto, *keys: str) -> str:
     return " && ".join([*(rf"sudo sed -i '/^\s*{key}\s/d' {shlex.quote(here.file_of(key))}" for key in there), RESTART])
 
 
-def check_client_id(access: Access, heard: Talk, daemon_pid: int, set_id: str) -> Finding:
-    """Asked without taking the id: the daemon itself notices a rival, and says so in its retained `health`."""
+def check_client_id(access: Access, heard: Talk, running: Running, set_id: str) -> Finding:
+    """Asked without taking the id: a daemon notices a rival itself, and says so to who asks, and in its retained `health`."""
     online = heard.retained.get("status") == b"online"
-    sentences = to_degraded(heard.retained.get("health", b""))
+    sentences = [*running.degraded, *to_degraded(heard.retained.get("health", b""))]
     rival = next((one for one in sentences if "mqtt.client_id" in one), "")
-    if rival and (daemon_pid or online):
+    if rival and (running.pid or online):
         return fail("client-id", f"two clients have the id {access.client_id} and throw each other out", set_id)
-    if daemon_pid:
-        return ok("client-id", f"{access.client_id}, used by edged here (process {daemon_pid})")
+    if running.pid:
+        return ok("client-id", f"{access.client_id}, used by edged here (process {running.pid})")
     if online:
         said = f"an edged that does not run here is online as {access.client_id}: the next one that starts throws it out"
         return warn("client-id", said, set_id)

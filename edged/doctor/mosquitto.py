@@ -114,7 +114,9 @@ def check_database(site: Site, here: Mosquitto) -> Finding:
         aside = f"sudo systemctl stop mosquitto; sudo mv {quoted} {quoted}.damaged"
         cure = f"{aside} && sudo systemctl reset-failed mosquitto; sudo systemctl start mosquitto"
         return fail(
-            "mosquitto-database", f"{name} {fault}: Mosquitto does not start with it", f"{cure}\n# then: edged replay --since 12h"
+            "mosquitto-database",
+            f"{name} {fault}: Mosquitto does not start with it, or loses what is in it",
+            f"{cure}\n# then: edged replay --since 12h",
         )
     return ok("mosquitto-database", f"{name}, {found.st_size / 1e6:.1f} MB, whole")
 

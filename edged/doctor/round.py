@@ -9,8 +9,9 @@ from pathlib import Path
 from edged.claim import holder_pid
 from edged.config import Reading, Settings
 from edged.config_settings import STATE_FOLDER
+from edged.control import ask
 from edged.delivery.access import CREDENTIAL, Access, to_access
-from edged.doctor.broker import CHECKS, Settable, check_broker
+from edged.doctor.broker import CHECKS, Running, Settable, check_broker
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock
 from edged.doctor.finding import Finding, skipped
@@ -25,6 +26,9 @@ from edged.doctor.storage import check_state_folder, check_storage
 from edged.doctor.system import check_cgroup, check_system
 from edged.doctor.toml_cure import to_set
 from edged.doctor.watchdog import check_watchdog
+from edged.errors import EdgedError
+
+_PATIENCE_S = 3.0  # for a daemon that may hang
 
 
 def examine(site: Site, config: Path | None) -> Iterator[Finding]:
@@ -95,10 +99,22 @@ def _broker(site: Site, settings: Settings, reading: Reading | None, person: Per
             f"{settings.mqtt.prefix}/{settings.device}",
             here,
             settable,
+            next((running for folder in folders if (running := find_running(folder)).pid), Running()),
             snapshot_bytes=settings.snapshot.max_kb * 1024 if settings.snapshot.on_control or settings.snapshot.on_event else 0,
-            daemon_pid=next((pid for folder in folders if (pid := holder_pid(folder))), 0),
         )
     yield from check_mosquitto(site, here)
+
+
+def find_running(state_folder: Path) -> Running:
+    """The daemon of this state folder, and how it is where it tells."""
+    pid = holder_pid(state_folder)
+    if not pid:
+        return Running()
+    try:
+        degraded = ask(state_folder, {"verb": "status"}, patience_s=_PATIENCE_S)["health"]["degraded"]
+    except (EdgedError, KeyError, TypeError):
+        degraded = []
+    return Running(pid, tuple(map(str, degraded)) if isinstance(degraded, list) else ())
 
 
 def _with_credential(site: Site, access: Access) -> Access:
