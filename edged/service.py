@@ -23,6 +23,7 @@ log = logging.getLogger("edged")
 LOOK_S = 1.0
 BROKER_LIMIT_S = 5.0  # it ticks twice a second
 WRITER_LIMIT_S = 15.0  # a memory card that tidies up lets a commit wait for seconds
+GOOD_RUN_S = 60.0
 FIRST_FRAME_LIMIT_S = 120.0  # after that nobody asks systemd for more time to start
 _EXTEND_S = 10.0
 _STATUS_S, _MEMORY_S = 5.0, 10.0
@@ -48,6 +49,7 @@ class Service:
         self._every_s = min(LOOK_S, notify.watchdog_s / 4 or LOOK_S)
         self._asked_writer = False
         self._stuck = self._told = ""
+        self._forgiven = False
         self._status_due_s = self._memory_due_s = 0.0
 
     def start(self) -> None:
@@ -71,6 +73,9 @@ class Service:
         if now_s >= self._memory_due_s:
             self._memory_due_s = now_s + _MEMORY_S
             self._guard_memory(now_s)
+        if not self._forgiven and now_s - self._began_s > GOOD_RUN_S:
+            self._forgiven = True
+            self._notify.forgive()
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + _STATUS_S
             self._tell()

@@ -1,4 +1,4 @@
-"""python freeze.py THREAD: stop one thread of another process until our stdin is closed. ptrace(2), which needs no part in it.
+"""python freeze.py THREAD: stop one thread of another process until we are killed. ptrace(2), which needs no part in it.
 
 SIGSTOP would stop the whole process; a debugger's attach can stop a single thread, and the others never notice.
 """
@@ -22,7 +22,10 @@ def main() -> None:
             sys.exit(f"thread {thread} can't be stopped: {os.strerror(ctypes.get_errno())}")
     os.waitpid(thread, _WALL)
     print("frozen", flush=True)
-    sys.stdin.read()  # whoever ends lets go of what it traced
+    ended = False
+    while not ended:  # a traced thread is not quite gone before its tracer has seen its end
+        _, status = os.waitpid(thread, _WALL)
+        ended = os.WIFEXITED(status) or os.WIFSIGNALED(status)
 
 
 if __name__ == "__main__":

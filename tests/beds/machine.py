@@ -113,14 +113,14 @@ class Machine:
     @contextlib.contextmanager
     def frozen(self, thread: int) -> Iterator[None]:
         """One thread stands still, and the others of its process do not; `thread` is an outside number."""
-        tracer = subprocess.Popen([sys.executable, str(HERE / "freeze.py"), str(thread)], stdin=-1, stdout=-1, text=True)
-        assert tracer.stdin is not None and tracer.stdout is not None
+        tracer = subprocess.Popen([sys.executable, str(HERE / "freeze.py"), str(thread)], stdout=-1, text=True)
+        assert tracer.stdout is not None
         try:
             assert tracer.stdout.readline() == "frozen\n"
             yield
         finally:
-            tracer.stdin.close()
-            tracer.wait(10)
+            tracer.kill()  # which lets go of the thread
+            tracer.wait()
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -44,6 +44,8 @@ def test_each_word_arrives_as_systemd_wants_it(manager):
     assert heard(listening) == "WATCHDOG=1"
     assert notify.give_up()
     assert heard(listening) == "WATCHDOG=trigger"
+    assert notify.forgive()
+    assert heard(listening) == "RESTART_RESET=1"
     assert notify.stopping()
     assert heard(listening) == "STOPPING=1"
     notify.close()
