@@ -23,6 +23,7 @@ from edged.following import Following
 from edged.health import memory_mb, quantile, rate_hz, temperature_c
 from edged.last_good import LastGood
 from edged.models.heat import read_heat
+from edged.service import Service
 from edged.starts import Starts
 from edged.steward import Running, Steward
 from edged.supervision import Gone, Supervision
@@ -120,6 +121,9 @@ class Daemon:
             status=self._status,
             around_reload=self._around_reload,
         )
+        self._service = Service(
+            self._notify, self._dispatch, self._vision, self._courier, lambda: self._switching.running.installed.card.name
+        )
         path = start.intent.path
         self._watch = ConfigWatch(path, self._doors.on_file) if path is not None else None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -146,8 +150,10 @@ class Daemon:
         self._tick()
         self._follow_hours()
         self._following.begin_fit()
+        self._service.start()
 
     async def close(self) -> None:
+        self._service.close()
         await self._doors.close()
         if self._watch is not None:
             self._watch.close()
