@@ -34,8 +34,8 @@ def check_config(site: Site, path: Path | None, reading: Reading | None, faults:
         places = [re.match(rf"{re.escape(file)}:(\d+)", fault) for fault in faults]
         lines = [int(place[1]) for place in places if place]
         cure = to_comment_out(site, file, lines if len(lines) == len(faults) else [])
-        if "No such file" in faults[0] or "cannot be read" in faults[0]:
-            cure = f"ls -l {shlex.quote(file)}"
+        if site.data(file, 1) is None:
+            cure = f"ls -ld {shlex.quote(file)}"
         return fail("config", "; ".join(faults), f"{cure}\nedged check{option}")
     from_file = reading.source.file if reading is not None else ""
     return ok("config", from_file or f"no {SYSTEM_FILE}: the defaults")

@@ -28,16 +28,17 @@ class Site:
             handle = os.open(self.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
         except (OSError, ValueError):
             return None
-        with os.fdopen(handle, "rb", buffering=0) as file:
-            try:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    return None
-                parts, left = list[bytes](), most_bytes
-                while left > 0 and (part := file.read(left)):  # /proc gives a page at a time
-                    parts.append(part)
-                    left -= len(part)
-            except OSError:
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
+            parts, left = list[bytes](), most_bytes
+            while left > 0 and (part := os.read(handle, min(left, 1 << 20))):  # /proc gives a page at a time
+                parts.append(part)
+                left -= len(part)
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
         return b"".join(parts)
 
     def text(self, name: str) -> str:
