@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: bed bed-systemd bed-vm run test check campaigns campaigns-short wheel schemas clean
+.PHONY: bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel schemas clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
@@ -46,6 +46,10 @@ deb: $(VENV)/bin/python ## dist/edged_VERSION~deb12|13_ARCH.deb, with everything
 bed-arm64: $(VENV)/dev ## the packages for the Pi on Debian arm64, in user space under qemu; needs root, minutes
 	tests/beds/arm64/build
 	$(BIN)/python -m pytest tests/beds/test_arm64.py
+
+bed-package: $(VENV)/dev ## the packages in apt's hands: install offline, upgrade, remove, purge, lintian; needs root, minutes
+	tests/beds/package/build
+	$(BIN)/python -m pytest tests/beds/test_package.py tests/beds/test_offline.py
 
 schemas: $(VENV)/dev ## docs/schemas from the message classes
 	$(BIN)/python docs/write_schemas.py
