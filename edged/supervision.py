@@ -66,7 +66,7 @@ class Supervision:
         """Fork the vision process; it says `ready` when it can be configured."""
         self._again, self._renewing = None, False
         ours, theirs = Pipe.pair()
-        command = [sys.executable, "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
+        command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
         self._child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         theirs.close()
         self._pipe, self._why_killed, self._started_at = ours, "", self._loop.time()

@@ -37,7 +37,7 @@ class ThrowAway:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         # one thread for BLAS: its buffers for each core count as memory, and nothing here multiplies matrices with it
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment}
-        command = [sys.executable, "-m", module, str(os.getpid()), str(theirs.fileno())]
+        command = [sys.executable, "-P", "-m", module, str(os.getpid()), str(theirs.fileno())]
         self._child = subprocess.Popen(
             command,
             pass_fds=(theirs.fileno(),),

@@ -50,9 +50,9 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         running.enter_context(Broker(port=port, listen="127.0.0.1"))
         config = Path(folder, "edged.toml")
         config.write_text(tomlkit.dumps(to_config(Path(folder), port, camera)))
-        watch = [sys.executable, "-m", "edged", "watch", "-p", str(port), *(["--json"] if as_json else [])]
+        watch = [sys.executable, "-P", "-m", "edged", "watch", "-p", str(port), *(["--json"] if as_json else [])]
         subscriber = running.enter_context(_running(watch))
-        daemon = running.enter_context(_running([sys.executable, "-m", "edged", "run", "--quiet", "-c", str(config)]))
+        daemon = running.enter_context(_running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]))
         ends_s = time.monotonic() + seconds if seconds else float("inf")
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < ends_s and subscriber.poll() is None and daemon.poll() is None:

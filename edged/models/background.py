@@ -50,7 +50,7 @@ async def admit_beside(wanted: Wanted) -> None:
 
 async def _ask(what: str, wanted: Wanted) -> None:
     request = json.dumps({"do": what, "parent": os.getpid(), **asdict(wanted), "state_folder": str(wanted.state_folder)})
-    command = (sys.executable, "-m", "edged.models.background")
+    command = (sys.executable, "-P", "-m", "edged.models.background")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
     try:

@@ -45,6 +45,7 @@ class Picamera2Camera:
     ) -> None:
         """`source`: a number or an id of `rpicam-hello --list-cameras`. Raises CameraFault: absent, permission, busy, format."""
         self._name, self._pace = f"camera {source}", Pace(fps)
+        self._silent_s = max(_DEADLINE_S, 2 / fps - 1)  # a sensor that gives a frame each four seconds is not silent
         self._camera = _open(source)
         try:
             self._crop = self._to_crop(region) if not (width_px or rotation) else None
@@ -59,9 +60,11 @@ class Picamera2Camera:
         """The next frame that is due, in the layout that the ISP gives; captured_ns is the sensor's. Raises CameraFault."""
         while True:
             try:
-                request = self._camera.capture_request(wait=False).get_result(timeout=_DEADLINE_S)
+                request = self._camera.capture_request(wait=False).get_result(timeout=self._silent_s)
             except TimeoutError:
-                raise CameraFault("hang", f"{self._name}: no frame for {_DEADLINE_S:g} s: libcamera waits for the sensor") from None
+                raise CameraFault(
+                    "hang", f"{self._name}: no frame for {self._silent_s:g} s: libcamera waits for the sensor"
+                ) from None
             except RuntimeError as e:
                 raise CameraFault("read_error", f"{self._name}: {e}") from None
             try:

@@ -29,6 +29,10 @@ _TO_RGB: dict[Layout, int] = {
 _RANGES = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
 
 
+# what a side must be a multiple of: the halved planes of yuv420 lie below one another in whole rows
+_GRID = {"yuv420": 4, "nv12": 2}
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """What the graph wants to be fed. scale and zero are the tensor's own quantisation (0, 0 for float32)."""
@@ -52,7 +56,7 @@ def to_rgb(frame: Frame, width: int, height: int, region: Region = (0.0, 0.0, 1.
     if crop != "letterbox":
         return _resized(frame, left, top, wide, high, width, height)
     fit = min(width / wide, height / high)
-    grid = 4 if frame.layout == "yuv420" else 2  # its halved planes lie below one another in whole rows
+    grid = _GRID.get(frame.layout, 2)
     inner_w = max(grid, min(round(wide * fit / grid), width // grid) * grid)
     inner_h = max(grid, min(round(high * fit / grid), height // grid) * grid)
     whole = np.full((height, width, 3), _GREY, np.uint8)
@@ -78,19 +82,19 @@ def _part(frame: Frame, region: Region, crop: Crop) -> tuple[int, int, int, int]
 
 def _resized(frame: Frame, left: int, top: int, wide: int, high: int, width: int, height: int) -> NDArray[np.uint8]:
     pixels = frame.pixels
-    if frame.layout in ("nv12", "yuv420"):
-        small = _resized_planes(frame, left, top, wide, high, width, height)
-    else:
+    if frame.layout not in ("nv12", "yuv420"):
         small = _shrunk(pixels[top : top + high, left : left + wide], width, height)
-    if frame.layout == "rgb":
-        return small
-    return cv2.cvtColor(small, _TO_RGB[frame.layout])  # type: ignore[return-value]
+        return small if frame.layout == "rgb" else cv2.cvtColor(small, _TO_RGB[frame.layout])  # type: ignore[return-value]
+    grid = _GRID[frame.layout]  # a side that does not fit it is made a little too long first
+    grid_w, grid_h = -(-width // grid) * grid, -(-height // grid) * grid
+    rgb = cv2.cvtColor(_resized_planes(frame, left, top, wide, high, grid_w, grid_h), _TO_RGB[frame.layout])
+    if (grid_w, grid_h) != (width, height):
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return rgb  # type: ignore[return-value]
 
 
 def _resized_planes(frame: Frame, left: int, top: int, wide: int, high: int, width: int, height: int) -> NDArray[np.uint8]:
     """The same layout, plane by plane, at the small size, so that colour is converted on few pixels."""
-    if width % 2 or height % 2:
-        raise ValueError(f"a planar frame can only be brought to an even size, not {width} x {height}")
     luma = _shrunk(frame.pixels[top : top + high, left : left + wide], width, height)
     half = (slice(top // 2, (top + high) // 2), slice(left // 2, (left + wide) // 2))
     below = frame.pixels[frame.height :]

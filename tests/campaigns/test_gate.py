@@ -24,7 +24,11 @@ def watched(gate: dict[str, float] | None) -> tuple[float, list[int]]:
     assert SHARED is not None
     pipe, theirs = Pipe.pair()
     command = [sys.executable, "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
-    stand_in = {"EDGED_TEST_CAMERA": "tests.still_camera:StillCamera", "EDGED_CHANGE_AT": str(CHANGE_AT)}
+    stand_in = {
+        "EDGED_TEST_CAMERA": "tests.still_camera:StillCamera",
+        "EDGED_CHANGE_AT": str(CHANGE_AT),
+        "PYTHONPATH": str(Path.cwd()),
+    }
     process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=os.environ | stand_in, stderr=subprocess.DEVNULL)
     theirs.close()
     model = SHARED / "models/mobilenet_v1_1.0_224_quant.tflite"

@@ -40,7 +40,7 @@ def test_red_stays_red_in_every_layout(layout, width, height):
     st.sampled_from(["bgr", "gray", "nv12", "yuv420"]),
     st.tuples(st.floats(0, 0.9), st.floats(0, 0.9), st.floats(0.05, 1), st.floats(0.05, 1)),
     st.sampled_from(["full", "centre", "letterbox"]),
-    st.sampled_from([32, 96, 224]),
+    st.sampled_from([32, 96, 98, 130, 225]),
 )
 def test_any_part_of_any_frame_becomes_the_wanted_size(layout, region, crop, px):
     x, y, w, h = region
