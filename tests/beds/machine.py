@@ -18,6 +18,7 @@ from tests.e2e.running import children, wait_for
 
 HERE = Path(__file__).parent
 _UP = ("starting", "running", "degraded")
+_ASK_EVERY_S = 0.1
 _PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -27,6 +28,7 @@ class Machine:
     def __init__(self, folder: Path, *layers: Path) -> None:
         """`layers`: what other machines left in their `changed`, to begin with; theirs must be off."""
         self.folder, self._layers = folder, layers
+        self._asked_s = 0.0
         folder.mkdir(exist_ok=True)
 
     @property
@@ -74,6 +76,11 @@ class Machine:
         return done
 
     def says(self, *command: str) -> str:
+        """What it prints; asked in a loop, not more often than the machine can bear."""
+        wait_s = self._asked_s + _ASK_EVERY_S - time.monotonic()
+        if wait_s > 0:
+            threading.Event().wait(wait_s)
+        self._asked_s = time.monotonic()
         return self.run(*command, check=False).stdout.strip()
 
     def path(self, inside: str) -> Path:
