@@ -7,7 +7,7 @@ import struct
 
 from edged.doctor.finding import Finding, fail, ok, skipped, warn
 from edged.doctor.site import Site
-from edged.models.heat import read_heat
+from edged.models.heat import HOT_C
 
 # bits of get_throttled: this moment, and 16 higher what has happened since the start
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT, _BEFORE = 0x1, 0x2, 0x4, 0x8, 16
@@ -33,13 +33,15 @@ def check_power(site: Site) -> Finding:
 
 
 def check_heat(site: Site) -> Finding:
-    heat, flags = read_heat(site.path("/sys")), read_throttled(site)
-    if flags is None and heat.temperature_c is None:
+    zones = [site.number(zone) for zone in site.glob("/sys/class/thermal/thermal_zone*/temp")]
+    hottest_c = max((milli / 1000 for milli in zones if milli is not None and abs(milli) < 1_000_000), default=None)
+    flags = read_throttled(site)
+    if flags is None and hottest_c is None:
         return skipped("heat", "this machine does not tell")
-    now = "" if heat.temperature_c is None else f"{heat.temperature_c:.0f} °C"
+    now = "" if hottest_c is None else f"{hottest_c:.0f} °C"
     flags = flags or 0
     slowed = _CAPPED | _THROTTLED | _SOFT_LIMIT
-    if flags & slowed or (heat.trouble and not heat.under_voltage):
+    if flags & slowed or (hottest_c is not None and hottest_c >= HOT_C):
         return fail("heat", f"the processor is slowed down now{now and f', at {now}'}", _COOL)
     if flags >> _BEFORE & slowed:
         return warn("heat", f"the processor was slowed down since the last start{now and f'; now {now}'}", _COOL)
