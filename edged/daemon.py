@@ -101,7 +101,7 @@ class Daemon:
         self._vision = Supervision(self._on_message, self._on_gone)
         self._vision_memory_mb = 0.0
         self._snapshot = bytearray()  # the parts that are here
-        self._switching = Switching(start.running, self._vision.send, self)
+        self._switching = Switching(start.running, self._vision.send, self._vision.kill, self)
         self._following = Following(
             settings,
             start.intent,

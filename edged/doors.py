@@ -14,6 +14,27 @@ _LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _WISHES = "an installed model's name, auto, @profile or @file"
 
 
+class _OneAtATime:
+    """Work on the newest of what is asked: whoever asks a thousand times a second is heard once at a time."""
+
+    def __init__(self, work: Callable[[str], Coroutine[Any, Any, None]], do: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
+        self._work, self._do = work, do
+        self._next: str | None = None
+        self._busy = False
+
+    def ask(self, what: str) -> None:
+        self._next = what
+        if not self._busy:
+            self._busy = True
+            self._do(self._go_on())
+
+    async def _go_on(self) -> None:
+        while (what := self._next) is not None:
+            self._next = None
+            await self._work(what)
+        self._busy = False
+
+
 class Doors:
     """Thread: the event loop's. Whatever is not exactly one of the known words changes nothing."""
 
@@ -31,6 +52,8 @@ class Doors:
         """do: in the background. act: pause, resume, snapshot. around_reload: True before a reload, False after it."""
         self._control, self._dispatch, self._following = control, dispatch, following
         self._do, self._act, self._status, self._around_reload = do, act, status, around_reload
+        self._files = _OneAtATime(self._reload_quietly, do)
+        self._wishes = _OneAtATime(lambda wish: following.wish_quietly(wish, "model/set"), do)
 
     def open(self) -> None:
         self._control.on("replay", self._replay)
@@ -46,9 +69,9 @@ class Doors:
 
     def on_file(self) -> None:
         """The config was written, or a signal says so. Why it is refused, the log and `degraded` say."""
-        self._do(self._reload_quietly())
+        self._files.ask("")
 
-    async def _reload_quietly(self) -> None:
+    async def _reload_quietly(self, _: str) -> None:
         try:
             await self._reload()
         except EdgedError:
@@ -82,7 +105,7 @@ class Doors:
             asked, reason = payload[:80].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
             self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
         else:
-            self._do(self._following.wish_quietly(wish, "model/set"))
+            self._wishes.ask(wish)
 
     def _on_control(self, payload: bytes) -> None:
         if (action := to_action(payload)) is not None:

@@ -244,7 +244,8 @@ class Following:
         if self.safe and self._now_s() - self._safe_since_s > _SAFE_S:
             self._leave_safe_mode()
         is_long = self._now_s() - self._changed_s >= GOOD_RUN_S
-        if is_good and is_long and not (self._remembered or self.trouble or self._switching.on_trial):
+        is_settled = not (self.trouble or self._behind or self._switching.on_trial)
+        if is_good and is_long and is_settled and not self._remembered:
             self._remembered = True
             source, wish, running = self.intent.source, self.intent.wish, self._switching.running
             asyncio.get_running_loop().run_in_executor(None, self._remember, source, wish, running)

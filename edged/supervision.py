@@ -4,6 +4,7 @@ libcamera, V4L2 and RTSP hang inside C where no thread can be stopped; a process
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the o
 START_LIMIT_S = 22.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
 _GOOD_RUN_S = 60.0
+_KILLED_S = 0.5
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
 OnMessage = Callable[[str, dict[str, Any], bytes], None]
@@ -126,7 +128,9 @@ class Supervision:
             await asyncio.wait_for(asyncio.to_thread(child.wait), deadline_s)
         except TimeoutError:
             child.kill()
-            child.wait()
+            # one that hangs in the kernel is not waited for: it is to die with us anyway
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_KILLED_S)
 
     def _receive(self) -> bool:
         """One message; False when none is there."""

@@ -50,9 +50,12 @@ class _Trial:
 class Switching:
     """Thread: the event loop's. `running` is the model that is proven, or was given; it comes back after each restart."""
 
-    def __init__(self, running: Running, send: Callable[[str, Mapping[str, Any]], bool], owner: Owner) -> None:
+    def __init__(
+        self, running: Running, send: Callable[[str, Mapping[str, Any]], bool], kill: Callable[[str], None], owner: Owner
+    ) -> None:
+        """send, kill: the vision process's."""
         self.running = running
-        self._send, self._owner = send, owner
+        self._send, self._kill, self._owner = send, kill, owner
         self._trial: _Trial | None = None
         self._number = self._running_number = 0
         self._asked: dict[int, Running] = {}  # by number; of this vision process
@@ -65,7 +68,7 @@ class Switching:
         """Use `to` once it is loaded, and keep it if it proves itself. A note for people, mostly empty. Raises ModelError."""
         self._overtake()
         trial = self._trial = _Trial(to, Proof(limit_ms), self._load(to, trial=True))
-        self._patience(trial, LOAD_LIMIT_S, lambda: self._refuse(f"it did not load within {LOAD_LIMIT_S:g} s"))
+        self._patience(trial, LOAD_LIMIT_S, self._not_loaded)
         try:
             return await trial.done
         finally:
@@ -163,6 +166,10 @@ class Switching:
         if not trial.done.done():
             trial.done.set_exception(ModelError(f"model {trial.running.installed.card.name} is refused: {reason}"))
             trial.done.exception()  # whoever asked may be gone
+
+    def _not_loaded(self) -> None:
+        self._refuse(f"it did not load within {LOAD_LIMIT_S:g} s")
+        self._kill("loading a model hung")  # and whoever hangs in it hears no other word
 
     def _unseen(self) -> None:
         if self._trial is not None and not self._trial.done.done():
