@@ -1,7 +1,9 @@
 """edged doctor: what is wrong with this board, and the command that cures it."""
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from edged.doctor.finding import Finding
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skipped": ("-", "bright_black")}
+_COLUMN = 25
 _ORDER = ("fail", "warn", "ok", "skipped")
 
 
@@ -45,13 +48,22 @@ def command(config: Path | None, as_json: bool) -> int:
 
 def print_finding(finding: "Finding") -> None:
     mark, colour = _MARKS[finding.state]
-    name = click.style(f"{mark} {finding.check:<21}", fg=colour, bold=finding.state == "fail")
-    dim = finding.state == "skipped"
-    click.echo(f"{name} {click.style(printable(finding.found), dim=dim) if dim else printable(finding.found)}")
+    name = click.style(f"{mark} {finding.check:<{_COLUMN - 3}}", fg=colour, bold=finding.state == "fail")
+    for number, line in enumerate(to_lines(printable(finding.found))):
+        said = click.style(line, dim=True) if finding.state == "skipped" else line
+        click.echo(f"{name} {said}" if number == 0 else f"{'':<{_COLUMN}}{said}")
     for line in finding.cure.splitlines():
         # no mark before it, so that a triple click takes the command and nothing else
         click.echo(click.style(f"    {line}", fg="cyan", dim=line.startswith("#")))
     sys.stdout.flush()
+
+
+def to_lines(text: str) -> list[str]:
+    """Below one another in a terminal; one line for a pipe, so that grep finds it."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return [text]
+    room = max(30, shutil.get_terminal_size().columns - _COLUMN - 1)
+    return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
 
 
 def to_summary(found: "Iterable[Finding]") -> str:

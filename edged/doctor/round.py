@@ -85,7 +85,9 @@ def _broker(site: Site, settings: Settings, reading: Reading | None, person: Per
         yield from (skipped(check, "see config") for check in ("password-file", *CHECKS))
     else:
         source = source_of(reading)
-        yield check_password_file(site, access.password_file, person)
+        # a credential is read by systemd, and not by the service's user
+        own = access.password_file == settings.mqtt.password_file
+        yield check_password_file(site, access.password_file, person if own else Person("root", 0))
         folders = {settings.state_folder, Path(STATE_FOLDER)}
         own_id, certificate = f'"{access.client_id[:56]}-{os.urandom(2).hex()}"', '"/etc/edged/ca.crt"'
         set_ca = to_set(site, source, "mqtt", "tls_ca", certificate)
