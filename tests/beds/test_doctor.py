@@ -239,6 +239,16 @@ def test_a_board_that_is_well(well: dict[str, Any]) -> None:
     assert {check for check, finding in well.items() if finding["state"] == "warn"} <= {"clock", "memory-cgroup"}
 
 
+def test_who_is_not_root_sees_less_and_no_failure(board: Board) -> None:
+    done = board.sh("cd / && runuser -u edged -- edged doctor --json", check=False)
+    found = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert not done.stderr and not [one for one in found.values() if one["state"] == "fail"]
+    assert found["broker-login"]["state"] == "ok" and found["camera-holder"]["found"] == "nobody that this user may see"
+    stranger = board.sh("cd / && runuser -u nobody -- edged doctor --json", check=False)
+    assert not stranger.stderr and "secret-of-the-bed" not in stranger.stdout
+    assert {one["check"]: one["state"] for one in json.loads(stranger.stdout)}["broker-login"] == "skipped"
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found_and_its_cure_works(board: Board, well: dict[str, Any], name: str) -> None:
     assert not board.left_ill_by, f"the board still suffers from {board.left_ill_by}"
