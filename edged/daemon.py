@@ -1,30 +1,26 @@
-"""The composition root: settings → parts → run. The only file that knows every part."""
+"""The composition root: settings → parts. The only file that knows every part."""
 
 import asyncio
 import logging
 import signal
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
-from edged.boot import Start, begin, find_config
-from edged.claim import claimed
+from edged.boot import Start
 from edged.clock import Clock
 from edged.config import Settings
 from edged.config_watch import ConfigWatch
 from edged.control import Control
 from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch, open_dispatch
-from edged.delivery.messages import Health, Measurement, Model, ModelError
+from edged.delivery.messages import Measurement, Model, ModelError
 from edged.doors import Doors
-from edged.errors import EdgedError
 from edged.following import Following
-from edged.health import memory_mb, quantile, rate_hz, temperature_c
 from edged.last_good import LastGood
 from edged.models.heat import read_heat
+from edged.report import Report
 from edged.service import Service
-from edged.starts import Starts
 from edged.steward import Running, Steward
 from edged.supervision import Gone, Supervision
 from edged.switching import Switching
@@ -37,48 +33,7 @@ _HEALTH_S = 30.0
 _GOVERN_S = 1.0
 _HOURS_S = 20.0
 _STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
-_GOOD_START_S = 60.0
 _FRESH_S = 15.0  # a result that is older proves nothing any more
-
-
-def run(path: Path | None) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
-    clock, found = Clock(), find_config(path)
-    with claimed(found.state_folder):
-        starts = Starts(found.state_folder)
-        before = starts.begin()
-        try:
-            start = begin(found, clock, before)
-        except EdgedError:
-            starts.end()  # nothing ran, so nothing crashed
-            raise
-        code = asyncio.run(_run(start, clock, starts))
-        starts.end()
-        return code
-
-
-async def _run(start: Start, clock: Clock, starts: Starts) -> int:
-    loop = asyncio.get_running_loop()
-    failed: list[BaseException] = []
-    stop = asyncio.Event()
-
-    def on_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A bug in a callback ends the courier with a traceback; systemd starts a healthy one."""
-        error = context.get("exception") or RuntimeError(context["message"])
-        failed.append(error)
-        stop.set()
-
-    loop.set_exception_handler(on_error)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    daemon = Daemon(start, clock)
-    daemon.start()
-    loop.call_later(_GOOD_START_S, starts.end)
-    await stop.wait()
-    await daemon.close()
-    if failed:
-        raise failed[0]
-    return 0
 
 
 class Daemon:
@@ -88,7 +43,6 @@ class Daemon:
         settings = start.intent.settings()
         self._start_safe, self._facts = start.safe, dict[str, Any]()
         self._told: Model | None = None
-        self._started_s = time.monotonic()
         self._notify = open_notify()
         self._dispatch: Dispatch = open_dispatch(
             device=settings.device,
@@ -99,7 +53,6 @@ class Daemon:
         )
         self._courier = Courier(self._dispatch, clock, to_rules(settings, start.running.installed.labels), result_fps=0)
         self._vision = Supervision(self._on_message, self._on_gone)
-        self._vision_memory_mb = 0.0
         self._snapshot = bytearray()  # the parts that are here
         self._switching = Switching(start.running, self._vision.send, self._vision.kill, self)
         self._following = Following(
@@ -112,13 +65,14 @@ class Daemon:
             trouble=start.trouble,
             behind=start.behind,
         )
+        self._report = Report(self._dispatch, self._courier, self._vision, self._switching, self._following)
         self._doors = Doors(
             Control(settings.state_folder),
             self._dispatch,
             self._following,
             do=self._do,
             act=self._act,
-            status=self._status,
+            status=self._report.status,
             around_reload=self._around_reload,
         )
         self._service = Service(
@@ -164,7 +118,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._vision.stop(_STOP_S)
-        self._dispatch.retain("health", self._health())
+        self._dispatch.retain("health", self._report.health())
         await self._dispatch.close(deadline_s=_STOP_S)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -226,7 +180,7 @@ class Daemon:
 
     def _on_beat(self, frames: dict[str, int], memory_mb: float) -> None:
         self._courier.frames(frames)
-        self._vision_memory_mb = memory_mb
+        self._report.vision_memory_mb = memory_mb
 
     def _on_loaded(self, number: int, path: str, sha256: str, load_ms: float, facts: dict[str, Any]) -> None:
         self._switching.on_loaded(number, facts)
@@ -353,18 +307,6 @@ class Daemon:
     def _ask_snapshot(self) -> None:
         self._vision.send("snapshot", to_jpeg_limits(self._settings))
 
-    def _status(self) -> dict[str, Any]:
-        intent, running = self._following.intent, self._switching.running
-        return {
-            "config": str(intent.path or ""),
-            "override": intent.override.model_dump(include={"wish", "door"}) if intent.override else None,
-            "model": running.installed.card.name,
-            "chosen": running.chosen,
-            "camera": self._courier.camera_state,
-            "connected": self._dispatch.connected,
-            "health": self._health().model_dump(),
-        }
-
     # how it goes
 
     def _tell_health(self) -> None:
@@ -372,27 +314,4 @@ class Daemon:
         self._health_timer = asyncio.get_running_loop().call_later(_HEALTH_S, self._tell_health)
 
     def _tell_health_now(self) -> None:
-        self._dispatch.retain("health", self._health())
-
-    def _degraded(self) -> list[str]:
-        """What does not work as it should, besides delivery."""
-        found = {"camera": self._courier.camera_reason, "governor": self._following.governor.reason}
-        return [*self._following.degraded, *(f"{part}: {reason}" for part, reason in found.items() if reason)]
-
-    def _health(self) -> Health:
-        courier, dispatch = self._courier, self._dispatch
-        return Health(
-            uptime_s=round(time.monotonic() - self._started_s, 1),
-            frames=courier.frames(),
-            events=dispatch.counters(),
-            results_dropped=dispatch.results_dropped,
-            vision_restarts=self._vision.restarts,
-            broker_connects=dispatch.broker_connects,
-            fps=rate_hz(courier.inferred_ns),
-            latency_p50_ms=quantile(courier.latency_ms, 0.5),
-            latency_p95_ms=quantile(courier.latency_ms, 0.95),
-            memory_mb=memory_mb(),
-            vision_memory_mb=self._vision_memory_mb,
-            temperature_c=temperature_c(),
-            degraded=[*dispatch.degraded, *self._degraded()],
-        )
+        self._dispatch.retain("health", self._report.health())

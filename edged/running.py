@@ -1,0 +1,55 @@
+"""One run of the daemon: the state folder is claimed, the start counted, the parts run until a signal, the end is clean or told."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from edged.boot import Start, begin, find_config
+from edged.claim import claimed
+from edged.clock import Clock
+from edged.daemon import Daemon
+from edged.errors import EdgedError
+from edged.starts import Starts
+
+_GOOD_START_S = 60.0
+
+
+def run(path: Path | None) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
+    clock, found = Clock(), find_config(path)
+    with claimed(found.state_folder):
+        starts = Starts(found.state_folder)
+        before = starts.begin()
+        try:
+            start = begin(found, clock, before)
+        except EdgedError:
+            starts.end()  # nothing ran, so nothing crashed
+            raise
+        code = asyncio.run(_run(start, clock, starts))
+        starts.end()
+        return code
+
+
+async def _run(start: Start, clock: Clock, starts: Starts) -> int:
+    loop = asyncio.get_running_loop()
+    failed: list[BaseException] = []
+    stop = asyncio.Event()
+
+    def on_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A bug in a callback ends the courier with a traceback; systemd starts a healthy one."""
+        error = context.get("exception") or RuntimeError(context["message"])
+        failed.append(error)
+        stop.set()
+
+    loop.set_exception_handler(on_error)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    daemon = Daemon(start, clock)
+    daemon.start()
+    loop.call_later(_GOOD_START_S, starts.end)
+    await stop.wait()
+    await daemon.close()
+    if failed:
+        raise failed[0]
+    return 0
