@@ -17,6 +17,7 @@ LEFT_OUT = (
     "ai_edge_litert/vendors/*",
     "numpy/*/tests/*",
     "numpy/tests/*",
+    "*/__pycache__/*",
     "*.pyi",
 )
 
