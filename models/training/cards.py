@@ -2,6 +2,9 @@
 
     python cards.py --work WORK --models FOLDER [--left-out MEAN] NAME...
 
+Each NAME.json must hold `expected`, what `edged models add NAME.tflite` found best in its first synthetic picture
+(`verdicts` in the state folder's measurements.json): a runtime that runs the file differently is then refused.
+
 --left-out: the mean that a run with `train.py --leave-out` reached on those sources; the same for all cards, because it is
 a figure of the recipe, not of one file.
 """
@@ -58,6 +61,7 @@ def main() -> None:
                 "label_count": 8,
                 "output": "probabilities",
                 "measured": measured,
+                "expected": found["expected"],
                 "licence": "Apache-2.0",
                 "training_set": f"33,000 photographs of public research collections, {found['views'] / 1e6:.1f} million views",
             }
