@@ -216,7 +216,10 @@ class Daemon:
 
     def on_unusable(self, running: Running, reason: str) -> None:
         self.on_refusal(running.installed.card.name, reason)
-        self._following.unusable(running, reason)
+        self._do(self._find_another(running, reason))
+
+    async def _find_another(self, running: Running, reason: str) -> None:
+        await self._following.unusable(running, reason)
         self._tell_health_now()
 
     # what the following says

@@ -293,17 +293,18 @@ class Following:
         asyncio.get_running_loop().create_task(self._parts.on_settings(old, good))
         return True
 
-    def unusable(self, running: Running, reason: str) -> None:
+    async def unusable(self, running: Running, reason: str) -> None:
         """The file of the running model can't be loaded any more, so what was kept of it, or the smallest, runs."""
         name = running.installed.card.name
         self.trouble = f"model {name} can not be loaded any more: {reason}"
         log.error("%s", self.trouble)
-        kept = self._last_good.running()
+        kept = await asyncio.to_thread(self._last_good.running)
         if kept is not None and kept.installed.path != running.installed.path:
             self._switching.replace(replace(kept, chosen=f"last good: {self.trouble}"))
             return
         try:
-            smallest = Steward(replace(to_wanted(self.settings), name="auto", labels="", family="home")).begin()
+            wanted = replace(to_wanted(self.settings), name="auto", labels="", family="home")
+            smallest = await (await asyncio.to_thread(Steward, wanted)).prepare("the smallest")
         except ModelError as error:
             self.enter_safe_mode(str(error))
             return
