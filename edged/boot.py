@@ -46,6 +46,8 @@ def find_config(path: Path | None) -> Found:
         return Found(path, reading, None, reading.settings.state_folder)
     except ConfigError as error:
         return Found(path, None, error, find_state_folder(path))
+    except ModelError as error:  # a damaged card in the store
+        return Found(path, None, ConfigError([str(error)]), find_state_folder(path))
 
 
 def begin(found: Found, clock: Clock, starts_before: int) -> Start:
@@ -77,6 +79,9 @@ def begin(found: Found, clock: Clock, starts_before: int) -> Start:
             return Start(intent, steward, steward.begin(intent.door), trouble, safe=safe)
     except ModelError as error:
         trouble = trouble or f"{error}; {kept_model.installed.card.name} runs, which was the last good one"
+        log.error("%s", trouble)
+    if starts_before >= MANY:
+        trouble = trouble or f"the last good model runs: edged ended {starts_before} times in a row within a minute"
         log.error("%s", trouble)
     running = replace(kept_model, chosen=f"last good: {trouble or 'until the other one is proven'}")
     return Start(intent, steward, running, trouble, behind=starts_before < MANY, safe=safe)

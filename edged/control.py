@@ -22,6 +22,7 @@ log = logging.getLogger("edged")
 SOCKET = "control.sock"
 _LARGEST_BYTES = 64 * 1024
 _ASK_S = 5.0
+_MOST_SERVED = 16  # at a time
 _PATIENCE_S = 60.0  # for the answer: trying a model takes a while
 
 Answer = dict[str, Any]
@@ -35,6 +36,7 @@ class Control:
         self._path = folder / SOCKET
         self._handlers: dict[str, Handler] = {}
         self._server: asyncio.Server | None = None
+        self._serving = 0
 
     def on(self, verb: str, handler: Handler) -> None:
         self._handlers[verb] = handler
@@ -64,6 +66,16 @@ class Control:
                 self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._serving >= _MOST_SERVED:
+            writer.close()
+            return
+        self._serving += 1
+        try:
+            await self._serve_one(reader, writer)
+        finally:
+            self._serving -= 1
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             try:
                 line = await asyncio.wait_for(reader.readline(), _ASK_S)

@@ -42,6 +42,7 @@ class Daemon:
     def __init__(self, start: Start, clock: Clock) -> None:
         settings = start.intent.settings()
         self._start_safe, self._facts = start.safe, dict[str, Any]()
+        self._labels = start.running.installed.labels  # of the model that is used, which may be on trial
         self._told: Model | None = None
         self._notify = open_notify()
         self._dispatch: Dispatch = open_dispatch(
@@ -190,6 +191,7 @@ class Daemon:
 
     def _on_model_failed(self, reason: str) -> None:
         self._switching.on_failed(reason)
+        self._following.crashed(reason)
 
     # what the switching says
 
@@ -199,6 +201,7 @@ class Daemon:
         self._facts |= {key: wanted[key] for key in ("width", "height", "dtype")}
         taken = f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
         log.info("model %s on %s: %s, %d threads", installed.card.name, facts["runtime"], taken, facts["threads"])
+        self._labels = installed.labels
         self._courier.use_model(installed.card.name, installed.labels)
         self._courier.follow(to_rules(self._settings, installed.labels))
         self._vision.send("watch", {"indices": self._courier.watched()})
@@ -231,15 +234,17 @@ class Daemon:
         self._vision.send("watch", {"indices": self._courier.watched()})
         if to_access_of(old) != to_access_of(new):
             await self._dispatch.reconnect(*to_access_of(new))
-        self._tell_model(self._switching.running)
+        if not self._switching.on_trial:
+            self._tell_model(self._switching.running)
 
     def _obey_settings(self, settings: Settings) -> None:
         """What is followed at once."""
-        self._courier.follow(to_rules(settings, self._switching.running.installed.labels))
+        self._courier.follow(to_rules(settings, self._labels))
         self._courier.tell_results(settings.mqtt.result_fps)
         self._courier.on_event = self._ask_snapshot if settings.snapshot.on_event else None
 
     def on_model(self, running: Running, steward: Steward) -> None:
+        self._pace()  # a new governor begins at the full rate
         if not self._switching.on_trial and self._facts:
             self._tell_model(running)
 
@@ -249,6 +254,7 @@ class Daemon:
     def on_safe_mode(self, safe: bool) -> None:
         if safe:
             self._do(self._vision.stop(_STOP_S))
+            self._courier.vision_gone("safe mode", 0.0, asked=True)  # its account is kept
             self._courier.camera("lost", "safe_mode", self._following.trouble)
         else:
             self._vision.start()
@@ -301,7 +307,7 @@ class Daemon:
             self._tell_health_now()
 
     def _act(self, action: str) -> None:
-        if action in ("pause", "resume"):
+        if action in ("pause", "resume") and self._courier.paused != (action == "pause"):
             self._vision.send("pause", {"paused": action == "pause"})
             self._courier.pause(action == "pause")
         elif action == "snapshot" and self._settings.snapshot.on_control:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from edged.change import to_change
-from edged.config import Settings
-from edged.errors import EdgedError, ModelError, WriteError
+from edged.config import Reading, Settings
+from edged.errors import ConfigError, EdgedError, ModelError, WriteError
 from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.models.governor import Governor
@@ -74,6 +74,8 @@ class Following:
         self._changed_s = now_s()
         self._remembered = False
         self._crashes: deque[float] = deque()
+        self._tried_again = False
+        self._unusable = 0  # models in a row that could not be loaded
         self._refused: Settings | None = None  # what was not followed; not tried again before something changes
 
     def close(self) -> None:
@@ -93,27 +95,23 @@ class Following:
         try:
             reading = await self.intent.load()
             there = reading.settings
-            done = await self._follow(self.intent.settings(self.intent.here(there)), "config")
+            done = await self._follow(lambda: self.intent.settings(self.intent.here(there)), "config", reading)
             if there.state_folder != self.settings.state_folder:
                 done["at_start"] = [*done["at_start"], "state_folder"]
         except EdgedError as error:
             self.intent.fault = str(error)
             log.error("config not followed: %s", error)
             raise
-        self.intent.follow(reading)
         log.info("config followed: %s", ", ".join(done["changed"]) or "nothing changed")
         return done
 
     async def wish(self, wish: str, door: str) -> dict[str, Any]:
         """Follow a wish beside the file, and remember it. Raises EdgedError, and then nothing was changed."""
         try:
-            done = await self._follow(self.intent.settings(wish=wish), door if wish != FILE else "config")
+            done = await self._follow(lambda: self.intent.settings(wish=wish), door if wish != FILE else "config", wish)
         except EdgedError as error:
             log.error("%s: %s is not used: %s", door, wish, error)
             raise
-        if sentence := self.intent.keep(wish, door):
-            log.warning("%s", sentence)
-            done["note"] = " ".join(filter(None, (done["note"], sentence)))
         return done
 
     async def wish_quietly(self, wish: str, door: str) -> None:
@@ -127,22 +125,24 @@ class Following:
 
     async def look_again(self) -> None:
         """What shall run may have become something else: another hour, or it was put off at the start."""
+        if self._changing.locked():
+            return
         try:
             wanted = self.intent.settings()
             is_other = self._behind or to_change(self.settings, wanted).keys
             if is_other and (self._refused is None or to_change(self._refused, wanted).keys):
-                await self._follow(wanted, self.intent.door)
+                await self._follow(self.intent.settings, self.intent.door)
         except EdgedError as error:
             log.error("%s", error)
 
     # carrying it out
 
-    async def _follow(self, new: Settings, door: str) -> dict[str, Any]:
+    async def _follow(self, to_new: Callable[[], Settings], door: str, kept: Reading | str | None = None) -> dict[str, Any]:
+        """kept: what is in force once this is carried out, the file as it was read or a wish."""
         async with self._changing:
-            old, note = self.settings, ""
-            change = to_change(old, new)
+            new, note = to_new(), ""  # only now: what was waited for may have changed what is wanted
             try:
-                if self.trouble or self._behind or to_wanted(new) != to_wanted(old):
+                if self.trouble or self._behind or to_wanted(new) != to_wanted(self.settings):
                     note = await self._switch(new, door)
             except ModelError as error:
                 self._refused = new
@@ -150,7 +150,13 @@ class Following:
                     self.trouble = f"{error}; {self._switching.running.installed.card.name} runs"
                 raise
             self._refused, self.trouble, self._behind = None, "", False
-            self.settings = new
+            old, self.settings = self.settings, new
+            change = to_change(old, new)
+            if isinstance(kept, str) and (sentence := self.intent.keep(kept, door)):
+                log.warning("%s", sentence)
+                note = " ".join(filter(None, (note, sentence)))
+            elif isinstance(kept, Reading):
+                self.intent.follow(kept)
             if self.safe:
                 self._leave_safe_mode()
             if change.keys:
@@ -215,11 +221,15 @@ class Following:
             if self.steward is steward:
                 self._fitting = None  # done: what follows must not cancel it
                 await self._step(chosen, steward.limit_ms)
-                self.governor = steward.governor(self._switching.running, self._now_s())
+                self._begin_ladder()
+                self._begin_to_count()
 
     async def step(self, name: str, reason: str) -> None:
         """The governor's other model; it is kept if it runs at all."""
+        governor = self.governor
         async with self._changing:
+            if self.governor is not governor:
+                return  # of a ladder that is no more
             try:
                 following = await asyncio.to_thread(self.steward.step_to, name, self._switching.running, reason)
             except EdgedError as error:
@@ -229,7 +239,8 @@ class Following:
 
     async def _step(self, to: Running, limit_ms: float) -> None:
         try:
-            if to.installed.sha256 != self._switching.running.installed.sha256:
+            now = self._switching.running
+            if (to.installed.sha256, to.threads) != (now.installed.sha256, now.threads):
                 await self._switching.switch(to, limit_ms)
             else:
                 self._switching.running = to
@@ -242,8 +253,11 @@ class Following:
     def tick(self, is_good: bool) -> None:
         """Once a second. is_good: frames are classified, or a known scene is unchanged."""
         if self.safe and self._now_s() - self._safe_since_s > _SAFE_S:
+            self.trouble, self._tried_again = "vision is tried again after safe mode", True
             self._leave_safe_mode()
         is_long = self._now_s() - self._changed_s >= GOOD_RUN_S
+        if self._tried_again and is_good and is_long:
+            self.trouble, self._tried_again = "", False
         is_settled = not (self.trouble or self._behind or self._switching.on_trial)
         if is_good and is_long and is_settled and not self._remembered:
             self._remembered = True
@@ -275,13 +289,21 @@ class Following:
         name = self._switching.running.installed.card.name
         self.trouble = f"model {refused.installed.card.name} is refused: {reason}; {name} runs"
         self._refused, self._behind = self.settings, True
+        self._begin_ladder()
+
+    def _begin_ladder(self) -> None:
+        """The governor's, from what runs now."""
+        self.governor = self.steward.governor(self._switching.running, self._now_s())
 
     def _go_back(self, why: str) -> bool:
         """To the last good pair; False when there is none, or when it is what runs."""
         reading, running = self._last_good.reading(), self._last_good.running()
         if reading is None or running is None:
             return False
-        good = self.intent.settings(self.intent.here(reading.settings), self._last_good.wish)
+        try:
+            good = self.intent.settings(self.intent.here(reading.settings), self._last_good.wish)
+        except ConfigError:  # a wish for a profile that it does not have
+            good = self.intent.settings(self.intent.here(reading.settings), "")
         is_same = running.installed.sha256 == self._switching.running.installed.sha256
         if is_same and not to_change(self.settings, good).keys:
             return False
@@ -290,6 +312,7 @@ class Following:
         self._refused, old = self.intent.settings(), self.settings
         self.settings = good
         self._switching.replace(replace(running, chosen=f"last good: {why}"))
+        self._begin_ladder()
         asyncio.get_running_loop().create_task(self._parts.on_settings(old, good))
         return True
 
@@ -298,9 +321,14 @@ class Following:
         name = running.installed.card.name
         self.trouble = f"model {name} can not be loaded any more: {reason}"
         log.error("%s", self.trouble)
+        self._unusable += 1
+        if self._unusable > MANY:
+            self.enter_safe_mode(f"no model can be loaded ({reason})")
+            return
         kept = await asyncio.to_thread(self._last_good.running)
         if kept is not None and kept.installed.path != running.installed.path:
             self._switching.replace(replace(kept, chosen=f"last good: {self.trouble}"))
+            self._begin_ladder()
             return
         try:
             wanted = replace(to_wanted(self.settings), name="auto", labels="", family="home")
@@ -309,6 +337,7 @@ class Following:
             self.enter_safe_mode(str(error))
             return
         self._switching.replace(replace(smallest, chosen=f"the smallest: {self.trouble}"))
+        self._begin_ladder()
 
     def enter_safe_mode(self, why: str) -> None:
         """No vision any more, so that what is told about it can be heard."""
@@ -324,5 +353,5 @@ class Following:
 
     def _begin_to_count(self) -> None:
         """Something else runs now, and must show for a minute that it can."""
-        self._changed_s, self._remembered = self._now_s(), False
+        self._changed_s, self._remembered, self._unusable = self._now_s(), False, 0
         self._crashes.clear()

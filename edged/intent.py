@@ -11,10 +11,11 @@ from edged.config import SYSTEM_FILE, Reading, Settings
 from edged.config_source import LONGEST
 from edged.config_surroundings import read_checked
 from edged.errors import ConfigError, WriteError
-from edged.override import Override, clear_override, load_override, save_override
-from edged.profile import FILE, with_wish
+from edged.override import Override, clear_override, load_override, save_override, to_override, to_section
+from edged.profile import FILE, MARK, with_wish
 
-_REAL_TIME_CLOCK = Path("/dev/rtc0")
+_REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
+_BATTERY_SINCE_S = 1_735_689_600  # 2025: a clock without a battery begins long before
 
 
 class Intent:
@@ -26,6 +27,7 @@ class Intent:
         """path: as given on the command line. local: the time of day."""
         self._given, self._clock, self._local = path, clock, local
         self._state_folder = reading.settings.state_folder
+        self._was_set = False
         self.override: Override | None = None
         self.fault = ""  # why the file, as it is now, is not followed
         self.follow(reading)
@@ -37,7 +39,8 @@ class Intent:
 
     @property
     def wish(self) -> str:
-        return self.override.wish if self.override else ""
+        """What is wished for beside the file, and can still be had."""
+        return self._holding(self.file)
 
     @property
     def door(self) -> str:
@@ -47,14 +50,20 @@ class Intent:
     def settings(self, file: Settings | None = None, wish: str | None = None) -> Settings:
         """What shall run now, or would with another file or wish. Raises ConfigError for a profile that is not there."""
         file = self.file if file is None else file
-        if wish is None:
-            holds = load_override(file) if self.override else None
-            wish = holds.wish if holds and (not holds.wish.startswith("@") or holds.wish[1:] in file.profile) else ""
+        wish = self._holding(file) if wish is None else wish
         return with_wish(file, "" if wish == FILE else wish, self.minute())
+
+    def _holding(self, file: Settings) -> str:
+        """The wish, if it is for this `[model]`, and not for a profile that is no more."""
+        if self.override is None or self.override.model_section != to_section(file.model):
+            return ""
+        wish = self.override.wish
+        return "" if wish.startswith(MARK) and wish.removeprefix(MARK) not in file.profile else wish
 
     def minute(self) -> int | None:
         """Of the local day; None when no clock is known to be right: a profile of the wrong hour is worse than none."""
-        if not self._clock.synced() and not _REAL_TIME_CLOCK.exists():
+        self._was_set = self._was_set or self._clock.synced() or _has_battery()
+        if not self._was_set:
             return None
         now = self._local()
         return now.tm_hour * 60 + now.tm_min
@@ -88,15 +97,22 @@ class Intent:
 
     def keep(self, wish: str, door: str) -> str:
         """Remember a wish that is in force; a sentence when it can't be written, and is then lost with the next start."""
+        self.override = None if wish == FILE else to_override(self.file, wish, door)
         try:
-            if wish == FILE:
-                self.override = None
-                clear_override(self.file.state_folder)
+            if self.override is None:
+                clear_override(self._state_folder)
             else:
-                self.override = save_override(self.file, wish, door)
+                save_override(self._state_folder, self.override)
         except WriteError as error:
             return f"{error}; after the next start the file decides again"
         return ""
+
+
+def _has_battery() -> bool:
+    try:
+        return int(_REAL_TIME_CLOCK.read_text()) > _BATTERY_SINCE_S
+    except (OSError, ValueError):
+        return False
 
 
 def _has_content(path: Path) -> bool:

@@ -60,11 +60,11 @@ class LastGood:
             chosen=running.chosen,
             measured=running.measured,
         )
-        if pair == self._pair():
+        if pair == self._pair() and self.running() is not None and self.reading() is not None:
             return
         files = {pair.config_sha256: text, pair.labels_sha256: labels, installed.sha256: b""}
         for name in files:
-            if not (self._folder / name).is_file():
+            if not self._is_whole(name):
                 content = read_model(installed.path) if name == installed.sha256 else files[name]
                 if _hash(content) != name:
                     raise ModelError(f"{installed.path}: the file is not the one that runs, so it is not remembered")
@@ -109,6 +109,12 @@ class LastGood:
             return None
         installed = Installed(card, path, tuple(labels.decode().split("\n")), pair.model_sha256, round(len(model) / 1e6, 3))
         return Running(installed, pair.threads, pair.chosen, pair.measured)
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            return _hash((self._folder / name).read_bytes()) == name
+        except OSError:
+            return False
 
     def _pair(self) -> _Pair | None:
         try:

@@ -33,11 +33,14 @@ def load_override(settings: Settings) -> Override | None:
     return override if override.model_section == to_section(settings.model) else None
 
 
-def save_override(settings: Settings, wish: str, door: str) -> Override:
+def to_override(settings: Settings, wish: str, door: str) -> Override:
+    """Pure."""
+    return Override(wish=wish, door=door, model_section=to_section(settings.model))
+
+
+def save_override(state_folder: Path, override: Override) -> None:
     """Raises WriteError, and then nothing was changed."""
-    override = Override(wish=wish, door=door, model_section=to_section(settings.model))
-    write_file(settings.state_folder / _FILE, override.model_dump_json().encode() + b"\n")
-    return override
+    write_file(state_folder / _FILE, override.model_dump_json().encode() + b"\n")
 
 
 def clear_override(state_folder: Path) -> None:

@@ -143,7 +143,12 @@ class Supervision:
             return False
         except ConnectionResetError:  # said once, when it died with our commands unread; its last words follow
             return self._receive()
-        except (OSError, ValueError, KeyError):  # torn down, or not our words: the process is not to be believed any more
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            RecursionError,
+        ):  # torn down, or not our words: the process is not to be believed any more
             self.kill("it said something that is no word of ours")
             message = None
         if message is None:

@@ -16,6 +16,7 @@ log = logging.getLogger("edged")
 
 LOAD_LIMIT_S = 30.0  # from a slow card, while the vision process may just be starting
 PROOF_LIMIT_S = 10.0  # a camera that gives no frames can not prove anything
+_MOST_ASKED = 8
 WAITING = "it is in use and proves itself as soon as the camera gives frames"
 
 Facts = dict[str, Any]
@@ -135,7 +136,9 @@ class Switching:
     def _load(self, running: Running, *, trial: bool) -> int:
         self._number += 1
         installed, self._asked[self._number] = running.installed, running
-        self._send(
+        used = {self._running_number, self._trial.number if self._trial else 0}
+        self._asked = {n: one for n, one in self._asked.items() if n in used or n > self._number - _MOST_ASKED}
+        self._tell(
             "load",
             {
                 "number": self._number,
@@ -149,10 +152,15 @@ class Switching:
         )
         return self._number
 
+    def _tell(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """A word that must not be lost: a process that does not take it is replaced, and the next one is told all."""
+        if not self._send(kind, fields):
+            self._kill("it does not read what it is told")
+
     def _keep(self, trial: _Trial) -> None:
         self._end(trial)
         self.running, self._running_number = trial.running, trial.number
-        self._send("settle", {"keep": True})
+        self._tell("settle", {"keep": True})
         self._owner.on_proven(trial.running)
         if not trial.done.done():
             trial.done.set_result("")
@@ -161,7 +169,7 @@ class Switching:
         trial = self._trial
         assert trial is not None
         self._end(trial)
-        self._send("settle", {"keep": False})
+        self._tell("settle", {"keep": False})
         self._owner.on_refused(trial.running, reason, is_late=trial.done.done())
         if not trial.done.done():
             trial.done.set_exception(ModelError(f"model {trial.running.installed.card.name} is refused: {reason}"))

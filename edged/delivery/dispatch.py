@@ -138,6 +138,8 @@ class Dispatch:
         """Say `offline` where we were, and be there: another broker, account or name. What is durable waits for it."""
         await self._say_goodbye(time.monotonic() + _MOVE_S)
         self.on_down(Down("moved", was_up=False, by_broker=False))
+        self._retained.forgive()
+        self._suspects = Suspects()
         self._retained.put("status", ONLINE, self._clock.monotonic_ns())
         connects, self._base = self._broker.connects, f"{prefix}/{device}"
         self._broker = Broker(access, f"{self._base}/status")

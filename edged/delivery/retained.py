@@ -58,6 +58,10 @@ class Retained:
     def send_again(self, topic: str) -> None:
         self._unsent[topic] = None
 
+    def forgive(self) -> None:
+        """Another broker, or another account: what was refused may be taken there."""
+        self._refused.clear()
+
     def refuse(self, topic: str, why: str) -> None:
         """Not sent any more until it changes."""
         self._refused[topic] = why

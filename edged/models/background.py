@@ -22,6 +22,7 @@ from edged.models.fit import Fitting
 from edged.models.store import Store
 
 NICE = 10
+_LONGEST_S = {"admit": 180.0, "fit": 1800.0}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -54,7 +55,9 @@ async def _ask(what: str, wanted: Wanted) -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
     try:
-        answer, _ = await process.communicate(request.encode())
+        answer, _ = await asyncio.wait_for(process.communicate(request.encode()), _LONGEST_S[what])
+    except TimeoutError:
+        raise ModelError(f"trying models took longer than {_LONGEST_S[what]:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -124,7 +124,7 @@ class Vision:
     def _best(self, scores: NDArray[np.float32]) -> list[tuple[int, float]]:
         """The highest scores and those that somebody watches, best first."""
         some = min(_TOP, len(scores))
-        chosen = set(np.argpartition(scores, -some)[-some:].tolist()) | set(self._watched)
+        chosen = set(np.argpartition(scores, -some)[-some:].tolist()) | {i for i in self._watched if i < len(scores)}
         return sorted(((int(i), round(float(scores[i]), 4)) for i in chosen), key=lambda pair: -pair[1])
 
     def _beat(self) -> None:

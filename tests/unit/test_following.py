@@ -14,7 +14,7 @@ from edged.errors import ConfigError
 from edged.last_good import LastGood
 from edged.models.store import Store
 from edged.orders import to_wish
-from edged.override import clear_override, load_override, save_override
+from edged.override import clear_override, load_override, save_override, to_override
 from edged.profile import to_hour, with_wish
 from edged.proof import BAD, GOOD, Proof
 from edged.starts import Starts
@@ -111,7 +111,7 @@ def test_a_wish_is_never_a_path(payload, wish):
 
 def test_an_override_holds_until_the_model_section_changes(tmp_path):
     settings = of(NIGHT).model_copy(update={"state_folder": tmp_path})
-    save_override(settings, "auto", "use")
+    save_override(tmp_path, to_override(settings, "auto", "use"))
     assert load_override(settings).wish == "auto"
     assert load_override(settings.model_copy(update={"model": settings.model.model_copy(update={"threads": 1})})) is None
     whole = (tmp_path / "override.json").read_bytes().rstrip()
