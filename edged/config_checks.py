@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from edged.config_settings import Decision, Profile, Settings
 from edged.config_source import Keys
+from edged.config_values import without_password
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 
@@ -55,15 +56,16 @@ def _times(profile: Profile, above: Keys) -> Iterator[Contradiction]:
 def _camera(settings: Settings) -> Iterator[Contradiction]:
     camera = settings.camera
     kind, source = ("camera", "kind"), ("camera", "source")
+    shown = without_password(camera.source)
     scheme = camera.source.split("://")[0].lower() if "://" in camera.source else ""
     if camera.kind == "stream" and scheme not in STREAMS:
-        yield Contradiction((source, kind), f'kind = "stream" needs an address like rtsp://camera/1, not "{camera.source}"')
+        yield Contradiction((source, kind), f'kind = "stream" needs an address like rtsp://camera/1, not "{shown}"')
     if camera.kind != "stream" and scheme:
-        yield Contradiction((kind, source), f'must be "stream" for the source {camera.source}')
+        yield Contradiction((kind, source), f'must be "stream" for the source {shown}')
     if camera.kind == "pictures" and source not in _set(settings):
         yield Contradiction((kind, source), "pictures need camera.source = a folder or a file")
     if camera.kind == "v4l2" and not scheme and not (camera.source.isdecimal() or camera.source.startswith("/dev/")):
-        yield Contradiction((source, kind), f'kind = "v4l2" needs a device like /dev/video0, not "{camera.source}"')
+        yield Contradiction((source, kind), f'kind = "v4l2" needs a device like /dev/video0, not "{shown}"')
     if (camera.width_px == 0) != (camera.height_px == 0):
         yield Contradiction((("camera", "width_px"), ("camera", "height_px")), "width_px and height_px must be set both or neither")
     if camera.kind == "picamera2" and camera.rotation in (90, 270):

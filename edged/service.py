@@ -99,6 +99,9 @@ class Service:
             self._status_due_s = 0.0
         elif now_s - self._began_s < FIRST_FRAME_LIMIT_S:
             self._notify.extend(_EXTEND_S)
+        else:  # frames that are all too old, or one an hour: it works as it was told to, and `health` counts them
+            log.warning("no frame was classified in %g s; health tells what became of them", FIRST_FRAME_LIMIT_S)
+            self._notify.up()
 
     def _judge(self, now_s: float) -> None:
         stuck = self._progress.stuck(now_s)

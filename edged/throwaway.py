@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edged.pipe import Pipe
@@ -30,22 +31,31 @@ class Lost(Exception):
 class ThrowAway:
     """The asking end. Start it from the main thread: the child's death signal follows the thread that forks."""
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
-        """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises Lost."""
+    def __init__(self, module: str, environment: Mapping[str, str], owned: Path | None = None) -> None:
+        """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises Lost.
+
+        owned: the file that it will open; where root asks, its owner's rights are all that the process gets.
+        """
         ours, theirs = Pipe.pair()
         self._pipe = ours
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         # one thread for BLAS: its buffers for each core count as memory, and nothing here multiplies matrices with it
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment}
         command = [sys.executable, "-P", "-m", module, str(os.getpid()), str(theirs.fileno())]
-        self._child = subprocess.Popen(
-            command,
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            env=environment,
-        )
+        try:
+            self._child = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                env=environment,
+                **_rights_of(owned),
+            )
+        except OSError as error:
+            for end in (ours, theirs, self._said):
+                end.close()
+            raise Lost(f"could not be started: {error.strerror or error}") from None
         theirs.close()
         self._answer(START_LIMIT_S)
 
@@ -89,6 +99,17 @@ class ThrowAway:
             return f"crashed ({signal.Signals(-code).name})"
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
         return f"ended with exit code {code}{f': {last}' if last else ''}"
+
+
+def _rights_of(file: Path | None) -> dict[str, Any]:
+    """What the service's user may have put there is not opened with root's rights."""
+    if file is None or os.geteuid() != 0:
+        return {}
+    try:
+        found = file.lstat()
+    except OSError:
+        return {}
+    return {} if found.st_uid == 0 else {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
 
 
 def begin(memory_mb: int) -> Pipe:

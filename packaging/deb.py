@@ -1,7 +1,7 @@
 """edged as a Debian package with everything inside: python packaging/deb.py SUITE ARCH → dist/edged_VERSION~debN_ARCH.deb
 
 Needs Python 3.11 with pip, dpkg-deb, git (for the date of the last commit) and the package index; no root, and no machine of
-that kind. The same commit and locks give the same bytes.
+that kind.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from sbom import about, licence, to_sbom
 from suites import HERE, MACHINES, SUITES, Suite
 
 CHECKOUT = HERE.parent
-MAINTAINER = "edged maintainers <edged@packages.debian.org>"
+MAINTAINER = "edged maintainers <maintainers@edged.example>"
 WORK = CHECKOUT / "build" / "deb"
 PRIVATE = "usr/lib/edged"
 INSTALLED = {  # in the checkout → in the package

@@ -52,7 +52,7 @@ def print_finding(finding: "Finding") -> None:
     for number, line in enumerate(to_lines(printable(finding.found))):
         said = click.style(line, dim=True) if finding.state == "skipped" else line
         click.echo(f"{name} {said}" if number == 0 else f"{'':<{_COLUMN}}{said}")
-    for line in finding.cure.splitlines():
+    for line in map(printable, finding.cure.splitlines()):
         # no mark before it, so that a triple click takes the command and nothing else
         click.echo(click.style(f"    {line}", fg="cyan", dim=line.startswith("#")))
     sys.stdout.flush()

@@ -106,10 +106,12 @@ def check_login(access: Access, here: Mosquitto, heard: Talk) -> Finding:
     if local and access.password_file:
         target = passwords or "/etc/mosquitto/passwd"
         new = "" if passwords else " -c"
-        password = f'"$(sudo head -n 1 {shlex.quote(access.password_file)})"'
         add = f"echo 'password_file {target}' | sudo tee {DROP_INS}/passwords.conf"
         own = "" if passwords else f" && sudo chgrp mosquitto {target} && sudo chmod 640 {target} && {add}"
-        set_it = f"sudo mosquitto_passwd{new} -b {shlex.quote(target)} {shlex.quote(access.user)} {password}"
+        # inside of root's shell, so that neither sudo's log nor the list of processes of the asking user gets to see it
+        words = f"{new} -b {shlex.quote(target)} {shlex.quote(access.user)}"
+        inside = f'mosquitto_passwd{words} "$(head -n 1 {shlex.quote(access.password_file)})"'
+        set_it = f"sudo sh -c {shlex.quote(inside)}"
         cure = f"{set_it}{own} && {RELOAD if passwords else RESTART}"
         return fail("broker-login", said, cure)
     file = shlex.quote(access.password_file or "/etc/edged/mqtt_password")
@@ -152,10 +154,12 @@ def _nobody_here(access: Access, here: Mosquitto, said: str) -> Finding:
         return fail(
             "broker-reach",
             f"{said}; Mosquitto is here and answers localhost only: it has no listener line",
-            listener_lines(access.port),
+            listener_lines(access.port, here),
         )
     if ports and access.port not in ports:
-        return fail("broker-reach", f"{said}; Mosquitto listens on {', '.join(map(str, ports))}", listener_lines(access.port))
+        lines = listener_lines(access.port, here)
+        cure = f"# set mqtt.port to {ports[0]}, or let Mosquitto listen on {access.port} as well:\n{lines}"
+        return fail("broker-reach", f"{said}; Mosquitto listens on {', '.join(map(str, ports))}", cure)
     return fail(
         "broker-reach",
         f"{said}; Mosquitto is here and does not run",

@@ -108,6 +108,14 @@ def _open_files(site: Site, process: str) -> set[str]:
     return found
 
 
+_STARTERS = frozenset({"cron.service", "crond.service", "atd.service", "rc-local.service", "ssh.service", "systemd-udevd.service"})
+
+
+def _parent(site: Site, process: str) -> str:
+    found = re.search(r"^PPid:\s*(\d+)", site.text(f"{process}/status"), re.MULTILINE)
+    return found[1] if found else "1"
+
+
 def _holder(site: Site, process: str) -> Finding | None:
     """None for edged's own vision process."""
     pid = process.rsplit("/", 1)[-1]
@@ -119,5 +127,7 @@ def _holder(site: Site, process: str) -> Finding | None:
     unit = re.search(r"/system\.slice/([A-Za-z0-9_@.-]+\.service)(?:$|/)", site.text(f"{process}/cgroup"), re.MULTILINE)
     if name in _HARMLESS:
         return warn("camera-holder", f"{said}, which lets go when asked", "systemctl --user stop wireplumber pipewire")
-    cure = f"sudo systemctl disable --now {shlex.quote(unit[1])}" if unit else f"sudo kill {pid}"
+    # a unit that starts others' programs is not the one to end for what it started
+    is_its_own = unit is not None and unit[1] not in _STARTERS and _parent(site, process) == "1"
+    cure = f"sudo systemctl disable --now {shlex.quote(unit[1])}" if unit and is_its_own else f"sudo kill {pid}"
     return fail("camera-holder", said, cure)

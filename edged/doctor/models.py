@@ -20,7 +20,9 @@ def check_models(state_folder: Path, name: str, labels: str, family: str, config
         held = store.held()
     except ModelError as error:
         file = str(error).split(":", 1)[0]
-        yield fail("model-files", str(error), f"sudo mv {shlex.quote(file)} {shlex.quote(f'{file}.damaged')}")
+        move = f"sudo mv {shlex.quote(file)} {shlex.quote(f'{file}.damaged')}"
+        odd = not file.isprintable()  # a name that would write commands of its own
+        yield fail("model-files", str(error), f"ls -b {shlex.quote(str(store.folder))}" if odd else move)
         yield skipped("model-runs", "see model-files")
         return
     files = check_files(store, held, config)

@@ -56,10 +56,15 @@ def load_mosquitto(site: Site) -> Mosquitto:
     return Mosquitto(installed, options, tuple(listeners))
 
 
-def listener_lines(port: int) -> str:
-    """Without a listener of its own, Mosquitto 2 answers only its own machine; with one, nobody without a password."""
-    text = rf"printf 'listener {port}\nallow_anonymous true\n' | sudo tee {DROP_INS}/listener.conf && {RESTART}"
-    return f"{text}\n# better than allow_anonymous: password_file, see mosquitto_passwd(1)"
+def listener_lines(port: int, here: Mosquitto | None = None) -> str:
+    """Without a listener of its own, Mosquitto 2 answers only its own machine; with one, nobody without a password.
+
+    here: what is configured already; who may log in was decided there, and is not undone.
+    """
+    decided = here is not None and bool(here.file_of("password_file") or here.file_of("allow_anonymous"))
+    open_it = "" if decided else r"allow_anonymous true\n"
+    text = rf"printf 'listener {port}\n{open_it}' | sudo tee {DROP_INS}/edged-listener.conf && {RESTART}"
+    return text if decided else f"{text}\n# better than allow_anonymous: password_file, see mosquitto_passwd(1)"
 
 
 def check_mosquitto(site: Site, here: Mosquitto) -> Iterator[Finding]:

@@ -19,7 +19,8 @@ def to_set(site: Site, source: Source, table: str, key: str, value: str) -> str:
 
     at, head = source.lines.get((table, key), 0), source.lines.get((table,), 0)
     if shows(at, rf"\s*{key}\s*=.*") and _is_whole(lines[at - 1]):
-        order = shlex.quote(f"{at}s|.*|{setting}|")
+        replaced = re.sub(r"([\\&|])", r"\\\1", setting)
+        order = shlex.quote(f"{at}s|.*|{replaced}|")
         return f"sudo sed -i {order} {file}"
     if not at and shows(head, rf"\s*\[\s*{table}\s*\]\s*(#.*)?"):
         order = shlex.quote(f"{head}a {setting}")

@@ -149,7 +149,7 @@ class _Trial:
             "expected": one.card.expected if one.sha256 == one.card.sha256 else [],
         }
         try:
-            self._child = ThrowAway(_CHILD, {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT"})
+            self._child = ThrowAway(_CHILD, {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT"}, one.path)
             kind, answer = self._child.ask("check", wanted, CHECK_LIMIT_S)
         except Lost as lost:
             return self._lost(lost)
@@ -170,5 +170,5 @@ class _Trial:
         return Measured.model_validate(answer)
 
     def _lost(self, lost: Lost) -> Verdict:
-        self.timed_out = "no answer" in str(lost) or "SIGXCPU" in str(lost)
+        self.timed_out = "no answer" in str(lost) or "not be started" in str(lost) or "SIGXCPU" in str(lost)
         return Verdict(admitted=False, reason=f"the trial of it {lost}")

@@ -211,3 +211,12 @@ def test_a_monstrous_file_is_refused_soon(tmp_path: Path, text: str) -> None:
 @given(_values)
 def test_any_value_can_be_shown(value: object) -> None:
     assert len(show(value)) <= 200
+
+
+@pytest.mark.parametrize("kind", ["v4l2", "picamera2", "stream"])
+@pytest.mark.parametrize("source", ["rtsp://admin:hunter2@cam/1", "admin:hunter2@cam/1", "ftp://admin:hunter2@cam/1"])
+def test_a_camera_s_password_is_in_no_fault(tmp_path: Path, kind: str, source: str) -> None:
+    try:
+        load_settings(written(tmp_path, f'[camera]\nkind = "{kind}"\nsource = "{source}"\n'))
+    except ConfigError as error:
+        assert "hunter2" not in str(error)

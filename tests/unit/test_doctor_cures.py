@@ -8,6 +8,7 @@ import pytest
 from edged.config_source import load_source
 from edged.doctor.finding import Finding
 from edged.doctor.libraries import Presence, check_libraries, load_libraries
+from edged.doctor.mosquitto import Mosquitto, listener_lines
 from edged.doctor.site import Site
 from edged.doctor.toml_cure import to_comment_out, to_set
 
@@ -98,3 +99,19 @@ def test_faulty_lines_are_commented_out(tmp_path: Path) -> None:
     subprocess.run(to_comment_out(Site(), str(file), [6, 2]).replace("sudo ", ""), shell=True, check=True)
     assert file.read_text() == "[camera]\n#fsp = 5\nfps = 3\nregion = [\n1]\n#kind = 'x'\n"
     assert "+4" in to_comment_out(Site(), str(file), [4]) and "sed" not in to_comment_out(Site(), str(file), [])
+
+
+def test_who_may_log_in_at_the_broker_is_not_undone() -> None:
+    assert "allow_anonymous true" in listener_lines(1883, Mosquitto(installed=True))
+    decided = Mosquitto(installed=True, options={"password_file": ("/etc/mosquitto/passwd", "/etc/mosquitto/conf.d/a.conf")})
+    assert "allow_anonymous" not in listener_lines(1883, decided)
+    assert "conf.d/edged-listener.conf" in listener_lines(1883, decided)  # a file of our own: nobody else's is written over
+
+
+@pytest.mark.parametrize("value", ['"a&c"', '"a|c"', r'"a\\c"'])
+def test_a_value_is_set_as_it_is(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text('[mqtt]\nclient_id = "x"\n')
+    command = to_set(Site(), load_source(path), "mqtt", "client_id", value)
+    subprocess.run(["sh", "-c", command.replace("sudo ", "")], check=True)
+    assert path.read_text() == f"[mqtt]\nclient_id = {value}\n"
