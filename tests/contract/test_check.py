@@ -85,7 +85,7 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "pictures that are not there": ("[camera]\nkind='pictures'\nsource='nope'\n", [(3, "camera.source", "No such file")]),
     "what is not built yet": ("[homeassistant]\nenabled = true\n", [(2, "homeassistant.enabled", "not possible yet")]),
     "half a day": ("[profile.n]\nfrom = '22:00'\n", [(2, "profile.n.from", "needs until beside it")]),
-    "a profile with a name that is taken": ("[profile.file]\ncamera.fps = 2.0\n", [(1, "profile.file", "is no name for a profile")]),
+    "a profile name that is taken": ("[profile.file]\ncamera.fps = 2.0\n", [(1, "profile.file", "is no name for a profile")]),
     "half a profile by the clock": ("[profile.n]\nuntil = '6:00'\n", [(2, "profile.n.until", 'a time of day like "06:30"')]),
     "a profile": ("[profile.night]\ncamera.kind = 'v4l2'\n", [(2, "profile.night.camera.kind", "unknown key")]),
     "a profile against what is outside": (
