@@ -208,6 +208,21 @@ def test_a_crash_on_trial_brings_the_old_model_back(tmp_path, config, heard):
         assert edged.end() == 0
 
 
+def test_a_hang_on_trial_brings_the_old_model_back(tmp_path, config, heard):
+    slow = config | {"camera": config["camera"] | {"fps": 2.0}}
+    with edged_with(tmp_path, slow) as edged:
+        wait_for(lambda: heard.of("result"), 30, "a result")
+        heard.publish("edged/test/model/set", LARGE.encode())
+        wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "it is on trial")
+        os.kill(edged.vision_pid() or 0, signal.SIGSTOP)
+        wait_for(lambda: heard.of("model/error"), 10, "it is refused")
+        assert "no sign of life" in heard.of("model/error")[-1]["reason"]
+        seen = len(heard.of("result"))
+        wait_for(lambda: len(heard.of("result")) > seen, 10, "results again")
+        assert {result["model"] for result in heard.of("result")[seen:]} == {SMALL} and card(heard) == SMALL
+        assert edged.end() == 0
+
+
 def test_wrong_labels_are_refused(edged, config, heard, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("one\ntwo\n")
