@@ -19,7 +19,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def edged(*words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([python, "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([python, "-P", "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
