@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edged.config_settings import Decision, Profile, Settings
 from edged.config_source import Keys
-from edged.config_values import without_password
+from edged.printable import without_password
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 

@@ -1,7 +1,6 @@
 """The raw values of a config, between the parser and the validation: relative paths made whole, profiles filled up."""
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,6 @@ def complete(values: Values, folder: Path) -> Values:
             fps = get(whole, ("camera", "fps"))
             _fill(profile, "camera", None if fps is None else {"fps": fps})
     return whole
-
-
-def without_password(source: str) -> str:
-    """A camera's address as it may be shown: cameras want name and password in it."""
-    return re.sub(r"(^|//)[^/@]*@", r"\1", source)
 
 
 def is_path(name: Any) -> bool:

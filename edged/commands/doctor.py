@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edged.printable import printable
+
 if TYPE_CHECKING:
     from edged.doctor.finding import Finding
 
@@ -71,8 +73,3 @@ def to_summary(found: "Iterable[Finding]") -> str:
     states = [str(finding.state) for finding in found]
     words = {"fail": "failed", "warn": "to think about", "ok": "ok", "skipped": "not looked at"}
     return ", ".join(f"{states.count(state)} {words[state]}" for state in _ORDER if state in states)
-
-
-def printable(text: str) -> str:
-    """File and process names may hold anything, and a terminal obeys much of it."""
-    return "".join(c if c.isprintable() else "?" for c in text)

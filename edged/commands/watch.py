@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from edged.printable import printable
+
 
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.option("-h", "--host", default="localhost", show_default=True, help="The broker.")
@@ -66,15 +68,14 @@ def to_line(topic: str, payload: bytes, now_s: float) -> str:
     """Topic, what it says, score, age, and why: in columns, so that the eye finds them."""
     value = to_value(payload)
     if not isinstance(value, dict):
-        return f"{printable(topic):<22} {printable(str(value))}"
+        return f"{_shown(topic):<22} {_shown(str(value))}"
     said, score = _said(value)
-    line = f"{printable(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {printable(_detail(value))}"
+    line = f"{_shown(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {_shown(_detail(value))}"
     return line.rstrip()
 
 
-def printable(text: str) -> str:
-    """A message may hold anything, and a terminal obeys much of it."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+def _shown(text: str) -> str:
+    return printable(text)[:200]
 
 
 def _said(value: dict[str, Any]) -> tuple[str, str]:
@@ -83,7 +84,7 @@ def _said(value: dict[str, Any]) -> tuple[str, str]:
     best = best if isinstance(best, dict) else {}
     words = (value.get("event_type"), value.get("state"), best.get("label") or value.get("card") or value.get("asked"))
     score = _number(best.get("score"))
-    return " ".join(printable(w) for w in words if isinstance(w, str)), "" if score is None else f"{score:.4g}" if abs(
+    return " ".join(_shown(w) for w in words if isinstance(w, str)), "" if score is None else f"{score:.4g}" if abs(
         score
     ) > 1 else f"{score:.2f}"
 

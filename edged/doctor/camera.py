@@ -9,6 +9,7 @@ from pathlib import Path
 from edged.doctor.finding import Finding, fail, ok, skipped, warn, worst
 from edged.doctor.person import Person, describe_mode, group_name, group_number
 from edged.doctor.site import Site
+from edged.printable import printable
 
 _LIBCAMERA = ("/dev/media*", "/dev/video*", "/dev/v4l-subdev*", "/dev/dma_heap/linux,cma", "/dev/dma_heap/vidbuf_cached")
 _READ_WRITE = 6
@@ -122,7 +123,7 @@ def _holder(site: Site, process: str) -> Finding | None:
     command = (site.data(f"{process}/cmdline") or b"").split(b"\0")
     if b"edged.vision" in command or str(os.getpid()) == pid:
         return None
-    name = "".join(c if c.isprintable() else "?" for c in site.text(f"{process}/comm"))[:40] or "a program"
+    name = printable(site.text(f"{process}/comm"))[:40] or "a program"
     said = f"held by {name} (process {pid})"
     unit = re.search(r"/system\.slice/([A-Za-z0-9_@.-]+\.service)(?:$|/)", site.text(f"{process}/cgroup"), re.MULTILINE)
     if name in _HARMLESS:

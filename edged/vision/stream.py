@@ -1,12 +1,12 @@
 """Network cameras (RTSP, HTTP) through OpenCV's FFmpeg backend."""
 
-import re
 import socket
 import time
 from urllib.parse import urlsplit
 
 import cv2
 
+from edged.printable import without_password
 from edged.vision.camera import CameraFault
 from edged.vision.frame import Frame
 from edged.vision.pace import Pace
@@ -106,7 +106,3 @@ def check_answers(source: str) -> None:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except OSError as e:
         raise CameraFault("absent", f"{without_password(source)}: {host} port {port} does not answer ({e.strerror or e})") from None
-
-
-def without_password(source: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", source)
