@@ -36,7 +36,7 @@ class Start:
     running: Running
     trouble: str = ""
     behind: bool = False
-    safe: bool = False
+    safe: str = ""  # why there is to be no vision
 
 
 def find_config(path: Path | None) -> Found:
@@ -53,6 +53,7 @@ def find_config(path: Path | None) -> Found:
 def begin(found: Found, clock: Clock, starts_before: int) -> Start:
     """Raises ConfigError for a broken file and ModelError for a model that can't be used, where no last good pair is."""
     last_good = LastGood(found.state_folder)
+    ended = f"edged ended {starts_before} times in a row within a minute of its start"
     reading, trouble = found.reading, ""
     if reading is None:
         assert found.error is not None
@@ -60,28 +61,27 @@ def begin(found: Found, clock: Clock, starts_before: int) -> Start:
         if reading is None:
             raise found.error
     elif starts_before >= MANY and (kept := last_good.reading()) is not None and kept.source.data != reading.source.data:
-        reading, trouble = kept, f"the last good config runs: edged ended {starts_before} times in a row within a minute"
+        reading, trouble = kept, f"the last good config runs: {ended}"
     reading = replace(reading, settings=reading.settings.model_copy(update={"state_folder": found.state_folder}))
     intent = Intent(found.path, reading, clock)
     if trouble:
         intent.fault = str(found.error or "")
         log.error("%s", trouble)
-    safe = starts_before >= 2 * MANY
-    if safe:
-        trouble = f"safe mode, no vision: edged ended {starts_before} times in a row within a minute"
-        log.error("%s", trouble)
+    safe = ended if starts_before >= 2 * MANY else ""
     steward = Steward(to_wanted(intent.settings()))
     kept_model = last_good.running()
-    if kept_model is None:
-        return Start(intent, steward, steward.begin(intent.door), trouble, safe=safe)
     try:
-        if steward.would_begin_with(kept_model):
-            return Start(intent, steward, steward.begin(intent.door), trouble, safe=safe)
+        running = steward.begin(intent.door, kept_model)
+        if running is not None:
+            return Start(intent, steward, running, trouble, safe=safe)
     except ModelError as error:
+        if kept_model is None:
+            raise
         trouble = trouble or f"{error}; {kept_model.installed.card.name} runs, which was the last good one"
         log.error("%s", trouble)
+    assert kept_model is not None  # else that one runs
     if starts_before >= MANY:
-        trouble = trouble or f"the last good model runs: edged ended {starts_before} times in a row within a minute"
+        trouble = trouble or f"the last good model runs: {ended}"
         log.error("%s", trouble)
     running = replace(kept_model, chosen=f"last good: {trouble or 'until the other one is proven'}")
     return Start(intent, steward, running, trouble, behind=starts_before < MANY, safe=safe)

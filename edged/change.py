@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edged.config import Settings, leaves, to_name
 
-_AT_START = ("outbox", "state_folder")  # a part takes these only when it is made; all others are followed while it runs
+_AT_START = "outbox."  # a part takes these only when it is made; all others are followed while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Change:
 
     @property
     def at_start(self) -> tuple[str, ...]:
-        return tuple(key for key in self.keys if key.split(".")[0] in _AT_START)
+        return tuple(key for key in self.keys if key.startswith(_AT_START))
 
 
 def to_change(old: Settings, new: Settings) -> Change:

@@ -21,7 +21,7 @@ from edged.last_good import LastGood
 from edged.models.heat import read_heat
 from edged.report import Report
 from edged.service import Service
-from edged.steward import Running, Steward
+from edged.steward import Running
 from edged.supervision import Gone, Supervision
 from edged.switching import Switching
 from edged.systemd import open_notify
@@ -98,7 +98,7 @@ class Daemon:
         self._courier.begin()
         self._courier.camera("starting")
         if self._start_safe:
-            self._following.enter_safe_mode("edged ended again and again within a minute after its start")
+            self._following.enter_safe_mode(self._start_safe)
         else:
             self._vision.start()
         self._tell_health()
@@ -243,9 +243,9 @@ class Daemon:
         self._courier.tell_results(settings.mqtt.result_fps)
         self._courier.on_event = self._ask_snapshot if settings.snapshot.on_event else None
 
-    def on_model(self, running: Running, steward: Steward) -> None:
+    def on_model(self, running: Running) -> None:
         self._pace()  # a new governor begins at the full rate
-        if not self._switching.on_trial and self._facts:
+        if not self._switching.on_trial:
             self._tell_model(running)
 
     def on_refusal(self, asked: str, reason: str) -> None:

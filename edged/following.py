@@ -18,14 +18,13 @@ from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.models.governor import Governor
 from edged.profile import FILE
-from edged.starts import MANY
+from edged.starts import GOOD_RUN_S, MANY
 from edged.steward import Running, Steward
 from edged.switching import Switching
 from edged.translation import to_wanted
 
 log = logging.getLogger("edged")
 
-GOOD_RUN_S = 60.0
 _CRASHES_S = 60.0
 _SAFE_S = 600.0  # after so long safe mode tries again by itself: nobody may ever come
 
@@ -36,7 +35,7 @@ class Parts(Protocol):
     async def on_settings(self, old: Settings, new: Settings) -> None:
         """They are in force now; the model runs already."""
 
-    def on_model(self, running: Running, steward: Steward) -> None:
+    def on_model(self, running: Running) -> None:
         """This model runs, or runs for another reason or with another budget."""
 
     def on_refusal(self, asked: str, reason: str) -> None:
@@ -177,15 +176,10 @@ class Following:
         except ModelError as error:
             self._parts.on_refusal(new.model.name, str(error))
             raise
-        now, note = self._switching.running, ""
-        is_other = (running.installed.sha256, running.installed.labels, running.threads) != (
-            now.installed.sha256,
-            now.installed.labels,
-            now.threads,
-        )
+        note = ""
         if self.safe:
             self._switching.replace(running)
-        elif is_other or self._switching.on_trial:
+        elif not running.is_same(self._switching.running) or self._switching.on_trial:
             note = await self._switching.switch(running, steward.limit_ms)
             self._begin_to_count()
         self._use(steward, running)
@@ -195,14 +189,13 @@ class Following:
         self.steward, self.governor = steward, steward.governor(running, self._now_s())
         if not self._switching.on_trial:
             self._switching.running = running
-        self._parts.on_model(running, steward)
+        self._parts.on_model(running)
         self.close()
-        if steward.needs_fit:
-            self._fitting = asyncio.get_running_loop().create_task(self._fit(steward))
+        self.begin_fit()
 
     def begin_fit(self) -> None:
         """`auto` on a board that it does not know."""
-        if self.steward.needs_fit and self._fitting is None:
+        if self.steward.needs_fit:
             self._fitting = asyncio.get_running_loop().create_task(self._fit(self.steward))
 
     async def _fit(self, steward: Steward) -> None:
@@ -239,12 +232,11 @@ class Following:
 
     async def _step(self, to: Running, limit_ms: float) -> None:
         try:
-            now = self._switching.running
-            if (to.installed.sha256, to.threads) != (now.installed.sha256, now.threads):
+            if not to.is_same(self._switching.running):
                 await self._switching.switch(to, limit_ms)
             else:
                 self._switching.running = to
-                self._parts.on_model(to, self.steward)
+                self._parts.on_model(to)
         except ModelError as error:
             log.error("%s", error)
 
@@ -327,16 +319,15 @@ class Following:
             return
         kept = await asyncio.to_thread(self._last_good.running)
         if kept is not None and kept.installed.path != running.installed.path:
-            self._switching.replace(replace(kept, chosen=f"last good: {self.trouble}"))
-            self._begin_ladder()
-            return
-        try:
+            other, which = kept, "last good"
+        else:
             wanted = replace(to_wanted(self.settings), name="auto", labels="", family="home")
-            smallest = await (await asyncio.to_thread(Steward, wanted)).prepare("the smallest")
-        except ModelError as error:
-            self.enter_safe_mode(str(error))
-            return
-        self._switching.replace(replace(smallest, chosen=f"the smallest: {self.trouble}"))
+            try:
+                other, which = await (await asyncio.to_thread(Steward, wanted)).prepare("the smallest"), "the smallest"
+            except ModelError as error:
+                self.enter_safe_mode(str(error))
+                return
+        self._switching.replace(replace(other, chosen=f"{which}: {self.trouble}"))
         self._begin_ladder()
 
     def enter_safe_mode(self, why: str) -> None:

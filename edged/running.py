@@ -10,9 +10,7 @@ from edged.claim import claimed
 from edged.clock import Clock
 from edged.daemon import Daemon
 from edged.errors import EdgedError
-from edged.starts import Starts
-
-_GOOD_START_S = 60.0
+from edged.starts import GOOD_RUN_S, Starts
 
 
 def run(path: Path | None) -> int:
@@ -47,7 +45,7 @@ async def _run(start: Start, clock: Clock, starts: Starts) -> int:
         loop.add_signal_handler(number, stop.set)
     daemon = Daemon(start, clock)
     daemon.start()
-    loop.call_later(_GOOD_START_S, starts.end)
+    loop.call_later(GOOD_RUN_S, starts.end)
     await stop.wait()
     await daemon.close()
     if failed:

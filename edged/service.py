@@ -15,6 +15,7 @@ from edged.errors import EdgedError
 from edged.health import board_memory_mb, memory_mb, rate_hz
 from edged.memory import MemoryGuard, MemoryLimits, to_limits
 from edged.progress import Progress
+from edged.starts import GOOD_RUN_S
 from edged.supervision import Supervision
 from edged.systemd import Notify
 
@@ -23,7 +24,6 @@ log = logging.getLogger("edged")
 LOOK_S = 1.0
 BROKER_LIMIT_S = 5.0  # it ticks twice a second
 WRITER_LIMIT_S = 15.0  # a memory card that tidies up lets a commit wait for seconds
-GOOD_RUN_S = 60.0
 FIRST_FRAME_LIMIT_S = 120.0  # after that nobody asks systemd for more time to start
 _EXTEND_S = 10.0
 _STATUS_S, _MEMORY_S = 5.0, 10.0

@@ -9,7 +9,7 @@ from edged.models.admission import Admission
 from edged.models.background import Wanted, admit_beside, fit_beside
 from edged.models.fit import Fit, Fitting, NotMeasuredError
 from edged.models.governor import Governor, Rung
-from edged.models.ledger import Measured
+from edged.models.ledger import Measured, Verdict
 from edged.models.store import Installed, Store
 
 log = logging.getLogger("edged")
@@ -24,6 +24,14 @@ class Running:
     chosen: str
     measured: Measured | None = None
     budget: dict[str, float] = field(default_factory=dict)
+
+    def is_same(self, other: "Running") -> bool:
+        """The same file with the same labels and threads: nothing is to be loaded for a change of these two."""
+        return (self.installed.sha256, self.installed.labels, self.threads) == (
+            other.installed.sha256,
+            other.installed.labels,
+            other.threads,
+        )
 
 
 class Steward:
@@ -45,29 +53,19 @@ class Steward:
         """`auto` without enough measurements: what runs is the smallest, until `fit` is done."""
         return self._wanted.name == "auto" and self._fit is None
 
-    def begin(self, why: str = "config") -> Running:
-        """What runs first. Only a model that this board never saw takes longer than its hash. Raises ModelError."""
-        found = self._find(why)
-        if isinstance(found, Running):
-            return found
-        verdict = self._admission.admit(found)
-        if not verdict.admitted:
-            raise ModelError(f"model {found.card.name} is refused: {verdict.reason}")
-        return self._begun(found, why)
+    def begin(self, why: str, kept: Running | None) -> Running | None:
+        """What runs first; None for another one than `kept`, which goes on until that one has proven itself.
 
-    def would_begin_with(self, running: Running) -> bool:
-        """Whether `begin` would come to this model with these threads, and it is sound. Raises ModelError."""
-        found = self._find("config")
-        installed = found if isinstance(found, Installed) else found.installed
-        verdict = self._admission.recall_verdict(installed)
-        threads = found.threads if isinstance(found, Running) else self._running(found, "").threads
-        if verdict is not None and not verdict.admitted:
-            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
-        return (installed.sha256, installed.labels, threads) == (
-            running.installed.sha256,
-            running.installed.labels,
-            running.threads,
-        )
+        Only a model that this board never saw takes longer than its hash. Raises ModelError.
+        """
+        found = self._find(why)
+        running = found if isinstance(found, Running) else self._begun(found, why)
+        if kept is not None and not running.is_same(kept):
+            self._check(running.installed, self._admission.recall_verdict(running.installed))
+            return None
+        if isinstance(found, Installed):
+            self._check(found, self._admission.admit(found))
+        return running
 
     async def prepare(self, why: str) -> Running:
         """As `begin`, beside the running daemon: a model that was never tried is tried by another process. Raises ModelError."""
@@ -77,8 +75,7 @@ class Steward:
         verdict = await asyncio.to_thread(self._admission.recall_verdict, found)
         if verdict is None:
             await admit_beside(replace(self._wanted, name=found.card.name if self._wanted.name == "auto" else self._wanted.name))
-        elif not verdict.admitted:
-            raise ModelError(f"model {found.card.name} is refused: {verdict.reason}")
+        self._check(found, verdict)
         return await asyncio.to_thread(self._begun, found, why)
 
     async def fit(self) -> Running | None:
@@ -102,6 +99,12 @@ class Steward:
         if name == running.installed.card.name:
             return replace(running, chosen=reason)
         return self._running(self._store.find(name, self._wanted.labels), reason)
+
+    @staticmethod
+    def _check(installed: Installed, verdict: Verdict | None) -> None:
+        """Raises ModelError for a model that was refused."""
+        if verdict is not None and not verdict.admitted:
+            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
 
     def _find(self, why: str) -> Running | Installed:
         """What `auto` chose before; else a model that is yet to be admitted."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edged.pipe import Pipe
+from edged.starts import GOOD_RUN_S
 from edged.words import check_word
 
 log = logging.getLogger("edged")
@@ -22,7 +23,6 @@ log = logging.getLogger("edged")
 BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the one that classifies
 START_LIMIT_S = 22.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
-_GOOD_RUN_S = 60.0
 _KILLED_S = 0.5
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
@@ -186,7 +186,7 @@ class Supervision:
         ran_s = self._loop.time() - self._started_at
         self._forget()
         asked = self._renewing
-        if asked or ran_s > _GOOD_RUN_S:
+        if asked or ran_s > GOOD_RUN_S:
             self._delay_s = _FIRST_DELAY_S
         again_s = 0.0 if asked else self._delay_s
         self._again = self._loop.call_later(again_s, self.start)

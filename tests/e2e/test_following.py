@@ -193,30 +193,20 @@ def test_a_model_that_is_too_slow_is_taken_back(tmp_path, config, heard):
     assert not (tmp_path / "state/override.json").exists()
 
 
-def test_a_crash_on_trial_brings_the_old_model_back(tmp_path, config, heard):
+@pytest.mark.parametrize(
+    ("number", "told_within_s", "why"),
+    [(signal.SIGSEGV, 2, "SIGSEGV"), (signal.SIGSTOP, 10, "no sign of life")],
+    ids=["crash", "hang"],
+)
+def test_trouble_on_trial_brings_the_old_model_back(tmp_path, config, heard, number, told_within_s, why):
     slow = config | {"camera": config["camera"] | {"fps": 2.0}}
     with edged_with(tmp_path, slow) as edged:
         wait_for(lambda: heard.of("result"), 30, "a result")
         heard.publish("edged/test/model/set", LARGE.encode())
         wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "it is on trial")
-        os.kill(edged.vision_pid() or 0, signal.SIGSEGV)
-        wait_for(lambda: heard.of("model/error"), 2, "it is refused")
-        assert "SIGSEGV" in heard.of("model/error")[-1]["reason"]
-        seen = len(heard.of("result"))
-        wait_for(lambda: len(heard.of("result")) > seen, 10, "results again")
-        assert {result["model"] for result in heard.of("result")[seen:]} == {SMALL} and card(heard) == SMALL
-        assert edged.end() == 0
-
-
-def test_a_hang_on_trial_brings_the_old_model_back(tmp_path, config, heard):
-    slow = config | {"camera": config["camera"] | {"fps": 2.0}}
-    with edged_with(tmp_path, slow) as edged:
-        wait_for(lambda: heard.of("result"), 30, "a result")
-        heard.publish("edged/test/model/set", LARGE.encode())
-        wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "it is on trial")
-        os.kill(edged.vision_pid() or 0, signal.SIGSTOP)
-        wait_for(lambda: heard.of("model/error"), 10, "it is refused")
-        assert "no sign of life" in heard.of("model/error")[-1]["reason"]
+        os.kill(edged.vision_pid() or 0, number)
+        wait_for(lambda: heard.of("model/error"), told_within_s, "it is refused")
+        assert why in heard.of("model/error")[-1]["reason"]
         seen = len(heard.of("result"))
         wait_for(lambda: len(heard.of("result")) > seen, 10, "results again")
         assert {result["model"] for result in heard.of("result")[seen:]} == {SMALL} and card(heard) == SMALL
