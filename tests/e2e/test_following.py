@@ -69,6 +69,7 @@ def test_a_model_in_the_file_is_followed_and_results_go_on(edged, config, heard)
 
 
 def test_thresholds_are_followed_at_once(edged, config, heard):
+    wait_for(lambda: heard.of("label")[-1] != "unknown", 10, "a label")
     write(edged, config | {"decision": config["decision"] | {"enter": 1.0, "leave": 1.0}})
     wait_for(lambda: heard.of("label")[-1] == "unknown", 10, "nothing is sure enough any more")
     assert ask(edged, "reload").stdout == "nothing changed\n"
