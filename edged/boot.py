@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edged.clock import Clock
 from edged.config import Reading, find_state_folder
 from edged.config_surroundings import read_checked
 from edged.errors import ConfigError, ModelError
@@ -12,6 +11,7 @@ from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.starts import MANY
 from edged.steward import Running, Steward
+from edged.system.clock import Clock
 from edged.translation import to_wanted
 
 log = logging.getLogger("edged")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edged.config_settings import Decision, Profile, Settings
 from edged.config_source import Keys
-from edged.printable import without_password
+from edged.system.text import without_password
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 

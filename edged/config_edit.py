@@ -5,9 +5,9 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from edged.atomic import write_file
 from edged.config import SYSTEM_FILE
 from edged.errors import ConfigError, WriteError
+from edged.system.files import write_file
 
 
 def write_model_name(path: Path | None, name: str) -> Path:

@@ -6,10 +6,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edged.clock import Clock
 from edged.decision import Change, Decided, Decision, Rules
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, Frames, Result, Score, Seen, State, Timing, to_rfc3339
+from edged.system.clock import Clock
 
 log = logging.getLogger("edged")
 

@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 from edged.boot import Start
-from edged.clock import Clock
 from edged.config import Settings
 from edged.config_watch import ConfigWatch
 from edged.control import Control
@@ -18,13 +17,14 @@ from edged.delivery.messages import Measurement, Model, ModelError
 from edged.doors import Doors
 from edged.following import Following
 from edged.last_good import LastGood
-from edged.models.heat import read_heat
 from edged.report import Report
 from edged.service import Service
 from edged.steward import Running
 from edged.supervision import Gone, Supervision
 from edged.switching import Switching
-from edged.systemd import open_notify
+from edged.system.clock import Clock
+from edged.system.heat import read_heat
+from edged.system.systemd import open_notify
 from edged.translation import to_access_of, to_camera, to_jpeg_limits, to_rules
 
 log = logging.getLogger("edged")

@@ -11,15 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edged.atomic import write_file
 from edged.config import Reading, to_settings
 from edged.config_source import Source, parse_source
 from edged.errors import ConfigError, ModelError
 from edged.models.card import Card
-from edged.models.file import read_model
 from edged.models.ledger import Measured
 from edged.models.store import Installed
 from edged.steward import Running
+from edged.system.files import read_model, write_file
 
 _FOLDER, _PAIR = "last_good", "pair.json"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.atomic import sync_folder, write_file
 from edged.config_settings import Model, Settings
 from edged.errors import WriteError
+from edged.system.files import sync_folder, write_file
 
 _FILE = "override.json"
 

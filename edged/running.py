@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from edged.boot import Start, begin, find_config
-from edged.claim import claimed
-from edged.clock import Clock
 from edged.daemon import Daemon
 from edged.errors import EdgedError
 from edged.starts import GOOD_RUN_S, Starts
+from edged.system.clock import Clock
+from edged.system.lock import claimed
 
 
 def run(path: Path | None) -> int:

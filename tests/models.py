@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edged.shipped import shipped
+from edged.system.files import shipped
 from tests.shared import SHARED
 
 

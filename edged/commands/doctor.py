@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edged.printable import printable
+from edged.system.text import printable
 
 if TYPE_CHECKING:
     from edged.doctor.finding import Finding

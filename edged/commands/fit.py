@@ -23,7 +23,6 @@ def command(
     config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None
 ) -> int:
     """Choose by measuring; exit 69 when nothing fits."""
-    from edged.atomic import write_file
     from edged.config import load_settings
     from edged.errors import OK, UNAVAILABLE
     from edged.models.admission import Admission, Scene
@@ -31,6 +30,7 @@ def command(
     from edged.models.fit import MEASURE_S, Fitting, to_threads
     from edged.models.plot import to_svg
     from edged.models.store import Store
+    from edged.system.files import write_file
 
     settings = load_settings(config)
     camera, model = settings.camera, settings.model

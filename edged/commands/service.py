@@ -33,8 +33,7 @@ def command() -> None:
 @_root
 def install(root: Path, start: bool) -> None:
     """Write the unit, its user, its folders and, if there is none, its config; enable and start it. Needs root."""
-    from edged.atomic import write_file
-    from edged.shipped import shipped
+    from edged.system.files import shipped, write_file
 
     for packaged in _PACKAGED:
         if (root / packaged).exists():

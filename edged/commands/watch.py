@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edged.printable import printable
+from edged.system.text import printable
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.clock import Clock
 from edged.delivery.access import Access, to_access
 from edged.delivery.broker import Broker, Down
 from edged.delivery.echoes import Echoes
@@ -23,6 +22,7 @@ from edged.delivery.pace import Pace
 from edged.delivery.retained import Retained, Stamps
 from edged.delivery.rows import to_body, to_message
 from edged.delivery.suspects import Suspects
+from edged.system.clock import Clock
 
 if TYPE_CHECKING:
     from edged.config_settings import Mqtt as MqttSettings

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edged.atomic import sync_folder
-from edged.clock import Clock
 from edged.delivery.ledger import Ledger, Limits
 from edged.delivery.outbox import Durability, Outbox
 from edged.delivery.rows import WAITING, Row, Session
 from edged.delivery.salvage import logged, read_log, salvage, to_sessions
 from edged.delivery.shelves import Shelves
 from edged.delivery.store import Store
+from edged.system.clock import Clock
+from edged.system.files import sync_folder
 
 log = logging.getLogger("edged")
 

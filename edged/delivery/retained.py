@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from edged.clock import Clock
 from edged.delivery.messages import Body, Stamp, to_payload, to_rfc3339
+from edged.system.clock import Clock
 
 
 class Stamps:

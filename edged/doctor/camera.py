@@ -9,7 +9,7 @@ from pathlib import Path
 from edged.doctor.finding import Finding, fail, ok, skipped, warn, worst
 from edged.doctor.person import Person, describe_mode, group_name, group_number
 from edged.doctor.site import Site
-from edged.printable import printable
+from edged.system.text import printable
 
 _LIBCAMERA = ("/dev/media*", "/dev/video*", "/dev/v4l-subdev*", "/dev/dma_heap/linux,cma", "/dev/dma_heap/vidbuf_cached")
 _READ_WRITE = 6

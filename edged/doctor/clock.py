@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from edged.clock import kernel_synced
 from edged.doctor.finding import Finding, fail, ok, warn
 from edged.doctor.site import Site
+from edged.system.clock import kernel_synced
 
 _RELEASED_S = 1_767_225_600  # 2026-01-01: edged is not older
 _FAR_S = 40 * 366 * 86400.0

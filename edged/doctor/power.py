@@ -7,7 +7,7 @@ import struct
 
 from edged.doctor.finding import Finding, fail, ok, skipped, warn
 from edged.doctor.site import Site
-from edged.models.heat import HOT_C
+from edged.system.heat import HOT_C
 
 # bits of get_throttled: this moment, and 16 higher what has happened since the start
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT, _BEFORE = 0x1, 0x2, 0x4, 0x8, 16

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edged.claim import holder_pid
 from edged.config import Reading, Settings
 from edged.config_settings import STATE_FOLDER
 from edged.control import ask
@@ -27,6 +26,7 @@ from edged.doctor.system import check_cgroup, check_system
 from edged.doctor.toml_cure import to_set
 from edged.doctor.watchdog import check_watchdog
 from edged.errors import EdgedError
+from edged.system.lock import holder_pid
 
 _PATIENCE_S = 3.0  # for a daemon that may hang
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.errors import ModelError, WriteError
-from edged.models.board import Board, load_board, runtime_version
 from edged.models.ledger import Ledger, Measured, Verdict
 from edged.models.store import Installed
+from edged.system.board import Board, load_board, runtime_version
 from edged.throwaway import Lost, ThrowAway
 
 log = logging.getLogger("edged")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edged.errors import ModelError
 from edged.models.card import Card, load_cards
-from edged.shipped import shipped
+from edged.system.files import shipped
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edged.models.heat import Heat
+from edged.system.heat import Heat
 
 RATES = (1.0, 0.5, 0.25)  # of the configured frame rate
 WINDOW_S = 8.0  # of latencies that are looked at

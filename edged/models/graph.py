@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edged.errors import ModelError
-from edged.models.file import LARGEST_BYTES
 from edged.models.flatbuffer import DAMAGE, Table
+from edged.system.files import LARGEST_BYTES
 
 Dtype = Literal["uint8", "int8", "float32"]
 

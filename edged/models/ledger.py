@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.atomic import write_file
+from edged.system.files import write_file
 
 _MOST = 2000
 

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, Protocol
 from edged.errors import ModelError, UnavailableError, WriteError
 from edged.models.admission import Admission
 from edged.models.card import Card
-from edged.models.file import LARGEST_BYTES
 from edged.models.install import hold_against, install
 from edged.models.store import Installed, Store, to_interface_of
+from edged.system.files import LARGEST_BYTES
 
 STALL_S = 20.0  # a server that is silent for longer has stalled
 _MOST_MEMBERS = 1000

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edged.errors import ModelError
-from edged.models.file import read_model
+from edged.system.files import read_model
 from edged.throwaway import begin
 from edged.vision.classifier import Classifier
 from edged.vision.frame import Frame

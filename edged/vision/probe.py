@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
-from edged.models.file import read_model
+from edged.system.files import read_model
 from edged.throwaway import begin
 from edged.vision.classifier import Classifier, Facts
 from edged.vision.frame import Frame, Layout

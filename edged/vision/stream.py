@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from edged.printable import without_password
+from edged.system.text import without_password
 from edged.vision.camera import CameraFault
 from edged.vision.frame import Frame
 from edged.vision.pace import Pace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edged.config import Settings, load_settings
 from edged.errors import ConfigError
-from edged.shipped import shipped
+from edged.system.files import shipped
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 

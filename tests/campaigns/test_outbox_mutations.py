@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edged.clock import Clock
 from edged.delivery.opening import FILE, open_disk, open_outbox
 from edged.delivery.rows import DELIVERED, EVENT, WAITING, Row, Session, to_message
 from edged.delivery.store import Store
+from edged.system.clock import Clock
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from edged.clock import Clock
 from edged.config_settings import Mqtt, Outbox
 from edged.delivery.access import Access, AccessError, check_plain_password, load_password
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Event
+from edged.system.clock import Clock
 from tests.e2e.fault_proxy import FaultProxy
 from tests.e2e.running import Broker, Heard, wait_for
 from tests.e2e.source import Arrivals, Source

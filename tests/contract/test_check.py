@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edged import __version__, commands
-from edged.shipped import shipped
+from edged.system.files import shipped
 
 COMMANDS = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edged.pipe import Pipe
-from edged.shipped import shipped
+from edged.system.files import shipped
 
 MODEL = shipped("models", "home_0.25_128.tflite")
 LABELS = 8

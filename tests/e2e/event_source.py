@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edged.clock import Clock
 from edged.config_settings import Mqtt, Outbox
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import CameraState, Event, State, to_rfc3339
+from edged.system.clock import Clock
 
 
 def say(**what: Any) -> None:

@@ -16,7 +16,7 @@ import tomlkit
 
 from edged.models.install import Wish, add
 from edged.models.store import Store
-from edged.shipped import shipped
+from edged.system.files import shipped
 from tests.e2e.running import Broker, Edged, Heard, edged_with, wait_for
 
 SMALL, LARGE = "home_0.25_96", "home_0.25_128"

@@ -10,7 +10,7 @@ import pytest
 
 import edged as package
 from edged.commands.service import to_obstacle, to_unit
-from edged.shipped import shipped
+from edged.system.files import shipped
 
 TOOLS = ("systemctl", "systemd-sysusers", "systemd-analyze")
 needs_systemd = pytest.mark.skipif(

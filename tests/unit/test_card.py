@@ -10,7 +10,7 @@ from edged.errors import ModelError
 from edged.models.card import Card, load_cards
 from edged.models.catalogue import load_catalogue, to_catalogue
 from edged.models.labels import fit_labels, load_labels, to_labels
-from edged.shipped import shipped
+from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 
 PLAIN = {"name": "small", "family": "own", "px": 96, "dtype": "int8", "label_count": 3, "output": "logits"}

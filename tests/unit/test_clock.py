@@ -1,6 +1,6 @@
 """Ages and dates when the wall clock jumps."""
 
-from edged.clock import Clock, kernel_boot, kernel_synced
+from edged.system.clock import Clock, kernel_boot, kernel_synced
 
 
 class Times:

@@ -14,7 +14,7 @@ from edged.config_faults import show
 from edged.config_settings import Settings, to_device
 from edged.config_source import LONGEST, Source, find_lines
 from edged.errors import ConfigError
-from edged.shipped import shipped
+from edged.system.files import shipped
 
 JARGON = re.compile(
     r"pydantic|Input should|validat|_type|NoneType|<class|tuple\b|\bdict\b|Traceback|ValueError|field required", re.I

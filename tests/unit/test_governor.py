@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.models.governor import CALM_S, RATES, Governor, Rung, Step
-from edged.models.heat import Heat, read_heat
+from edged.system.heat import Heat, read_heat
 
 RUNGS = (Rung("large", 40.0), Rung("middle", 20.0), Rung("small", 8.0))
 LIMIT_MS = 60.0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edged.health import board_memory_mb, memory_mb
 from edged.memory import SETTLED_S, MemoryGuard, to_limits
+from edged.system.figures import board_memory_mb, memory_mb
 
 
 def test_a_process_that_grows_over_its_limit_is_found():

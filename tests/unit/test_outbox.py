@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.clock import Clock
 from edged.delivery.ledger import Handed, Ledger, Limits
 from edged.delivery.messages import Events
 from edged.delivery.rows import EVENT, GAP, Row, Session, to_message
 from edged.delivery.shelves import Shelves
 from edged.delivery.store import Store
+from edged.system.clock import Clock
 from tests.unit.test_clock import Times
 
 YEAR_S = 365 * 86400.0

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from edged.systemd import Notify, open_notify
+from edged.system.systemd import Notify, open_notify
 
 
 @pytest.fixture(params=["path", "name"])
