@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.errors import ModelError
-from edged.throwaway import Lost, ThrowAway
+from edged.process.sandbox import Lost, ThrowAway
 
 LOAD_LIMIT_S = 30.0
 PICTURE_LIMIT_S = 20.0  # a decode and an inference; the largest of both take 2 s on a Pi Zero 2 W

@@ -10,17 +10,17 @@ from typing import Any
 from edged.boot import Start
 from edged.config import Settings
 from edged.config_watch import ConfigWatch
-from edged.control import Control
 from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Measurement, Model, ModelError
 from edged.doors import Doors
 from edged.following import Following
 from edged.last_good import LastGood
+from edged.process.control import Control
+from edged.process.supervisor import Gone, Supervision
 from edged.report import Report
 from edged.service import Service
 from edged.steward import Running
-from edged.supervision import Gone, Supervision
 from edged.switching import Switching
 from edged.system.clock import Clock
 from edged.system.heat import read_heat

@@ -17,8 +17,9 @@ from edged.errors import ConfigError, EdgedError, ModelError, WriteError
 from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.models.governor import Governor
+from edged.process.supervisor import GOOD_RUN_S
 from edged.profile import FILE
-from edged.starts import GOOD_RUN_S, MANY
+from edged.starts import MANY
 from edged.steward import Running, Steward
 from edged.switching import Switching
 from edged.translation import to_wanted

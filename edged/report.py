@@ -7,7 +7,7 @@ from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Health
 from edged.following import Following
-from edged.supervision import Supervision
+from edged.process.supervisor import Supervision
 from edged.switching import Switching
 from edged.system.figures import memory_mb, quantile, rate_hz, temperature_c
 

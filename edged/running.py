@@ -8,7 +8,8 @@ from typing import Any
 from edged.boot import Start, begin, find_config
 from edged.daemon import Daemon
 from edged.errors import EdgedError
-from edged.starts import GOOD_RUN_S, Starts
+from edged.process.supervisor import GOOD_RUN_S
+from edged.starts import Starts
 from edged.system.clock import Clock
 from edged.system.lock import claimed
 

@@ -13,9 +13,8 @@ from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch
 from edged.errors import EdgedError
 from edged.memory import MemoryGuard, MemoryLimits, to_limits
+from edged.process.supervisor import GOOD_RUN_S, Supervision
 from edged.progress import Progress
-from edged.starts import GOOD_RUN_S
-from edged.supervision import Supervision
 from edged.system.figures import board_memory_mb, memory_mb, rate_hz
 from edged.system.systemd import Notify
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from edged.errors import WriteError
 from edged.system.files import write_file
 
-GOOD_RUN_S = 60.0  # a minute that went well: what runs is good, and what went wrong before is forgiven
 MANY = 3  # starts that came to nothing: the last good pair runs; twice as many: no vision at all
 _MOST = 1000
 

@@ -16,7 +16,7 @@ def command(config: Path | None, as_json: bool) -> None:
     all faults are listed, and what ran before still runs.
     """
     from edged.config import find_state_folder
-    from edged.control import ask
+    from edged.process.control import ask
 
     done = ask(find_state_folder(config), {"verb": "reload"})
     if as_json:

@@ -32,7 +32,7 @@ def command(since: float, config: Path | None, as_json: bool) -> None:
     older than 60 s on the topic backlog; subscribers that have them already know them by the id.
     """
     from edged.config import find_state_folder
-    from edged.control import ask
+    from edged.process.control import ask
 
     answer = ask(find_state_folder(config), {"verb": "replay", "since_s": since})
     count = int(answer["replayed"])

@@ -13,7 +13,7 @@ import click
 def command(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon looks with, sees with and waits for."""
     from edged.config import find_state_folder
-    from edged.control import ask
+    from edged.process.control import ask
 
     answer = ask(find_state_folder(config), {"verb": "status"})
     answer.pop("ok")

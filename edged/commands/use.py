@@ -20,7 +20,7 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     until `edged use --clear`.
     """
     from edged.config import find_state_folder
-    from edged.control import ask
+    from edged.process.control import ask
     from edged.profile import FILE, MARK
 
     if clear == (wish is not None):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from edged.config import Reading, Settings
 from edged.config_settings import STATE_FOLDER
-from edged.control import ask
 from edged.delivery.access import CREDENTIAL, Access, to_access
 from edged.doctor.broker import CHECKS, Running, Settable, check_broker
 from edged.doctor.camera import check_camera
@@ -26,6 +25,7 @@ from edged.doctor.system import check_cgroup, check_system
 from edged.doctor.toml_cure import to_set
 from edged.doctor.watchdog import check_watchdog
 from edged.errors import EdgedError
+from edged.process.control import ask
 from edged.system.lock import holder_pid
 
 _PATIENCE_S = 3.0  # for a daemon that may hang

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from edged.errors import ModelError, WriteError
 from edged.models.ledger import Ledger, Measured, Verdict
 from edged.models.store import Installed
+from edged.process.sandbox import Lost, ThrowAway
 from edged.system.board import Board, load_board, runtime_version
-from edged.throwaway import Lost, ThrowAway
 
 log = logging.getLogger("edged")
 

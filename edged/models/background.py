@@ -5,7 +5,6 @@ One request as JSON on stdin, one answer on stdout; what was found out is in the
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -20,10 +19,10 @@ from edged.models.admission import Admission, Scene
 from edged.models.choice import Budget
 from edged.models.fit import Fitting
 from edged.models.store import Store
+from edged.process.lifeline import die_with
 
 NICE = 10
 _LONGEST_S = {"admit": 180.0, "fit": 1800.0}
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,9 @@ async def _ask(what: str, wanted: Wanted) -> None:
 
 
 def main() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(sys.stdin.read())
-    if os.getppid() != request.pop("parent"):
-        os._exit(1)
+    die_with(request.pop("parent"))
     os.nice(NICE)
     try:
         _do(request.pop("do"), to_wanted(request))

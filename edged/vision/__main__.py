@@ -1,19 +1,11 @@
 """`python -m edged.vision PARENT_PID PIPE_FD`: started by the courier only, and dies with it."""
 
-import ctypes
 import os
 import signal
 import sys
 import threading
 
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """SIGKILL for this process when the courier's main thread ends, even while it hangs in C (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before the signal was armed
-        os._exit(1)
+from edged.process.lifeline import die_with
 
 
 def end_with_thread(args: threading.ExceptHookArgs) -> None:
@@ -28,7 +20,7 @@ def main() -> None:
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
     threading.excepthook = end_with_thread
-    from edged.pipe import Pipe
+    from edged.process.pipe import Pipe
     from edged.vision.process import Vision
 
     Vision(Pipe.from_fd(pipe_fd)).run()

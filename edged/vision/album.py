@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from edged.errors import ModelError
+from edged.process.sandbox import begin
 from edged.system.files import read_model
-from edged.throwaway import begin
 from edged.vision.classifier import Classifier
 from edged.vision.frame import Frame
 from edged.vision.preprocess import to_tensor

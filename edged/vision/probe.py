@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
+from edged.process.sandbox import begin
+from edged.process.seccomp import forbid_network
 from edged.system.files import read_model
-from edged.throwaway import begin
 from edged.vision.classifier import Classifier, Facts
 from edged.vision.frame import Frame, Layout
 from edged.vision.preprocess import Crop, Region, to_rgb, to_tensor
 from edged.vision.process import peak_memory_mb
-from edged.vision.walls import forbid_network
 
 MEMORY_MB = 1024
 CPU_S = 120

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
-from edged.pipe import Pipe
+from edged.process.pipe import Pipe
 from edged.system.files import read_model
 from edged.vision.cameras import open_camera
 from edged.vision.capture import Capture

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edged.control import to_request
 from edged.orders import to_action
+from edged.process.control import to_request
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401
 from tests.e2e.running import edged_with, wait_for

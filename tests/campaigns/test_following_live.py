@@ -14,10 +14,10 @@ import pytest
 import tomlkit
 
 from edged.config_surroundings import read_checked
-from edged.control import ask
 from edged.errors import ConfigError, EdgedError
 from edged.models.install import Wish, add
 from edged.models.store import Store
+from edged.process.control import ask
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_mutated_configs import rewritten

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edged.pipe import Pipe
+from edged.process.pipe import Pipe
 from tests.shared import SHARED, needs_shared
 
 CHANGE_AT, FPS = 100, 10.0

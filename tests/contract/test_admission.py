@@ -105,7 +105,7 @@ def test_a_refused_model_is_not_measured(store: Store, admission: Admission) -> 
 def test_the_walls_let_nothing_out() -> None:
     script = (
         "import socket, subprocess, sys\n"
-        "from edged.vision.walls import forbid_network\n"
+        "from edged.process.seccomp import forbid_network\n"
         "assert forbid_network()\n"
         "for way in (lambda: socket.socket(), lambda: subprocess.run(['true'])):\n"
         "    try: way()\n"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edged.album import find_pictures
-from edged.throwaway import Lost, ThrowAway
+from edged.process.sandbox import Lost, ThrowAway
 from edged.vision.album import PictureError, load_picture
 from tests.e2e.running import alive, children
 from tests.models import a_picture, any_model

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edged.pipe import Pipe
+from edged.process.pipe import Pipe
 from edged.system.files import shipped
 
 MODEL = shipped("models", "home_0.25_128.tflite")

@@ -3,7 +3,7 @@
 import ctypes
 import signal
 
-from edged.throwaway import begin
+from edged.process.sandbox import begin
 
 
 def main() -> None:

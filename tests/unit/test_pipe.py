@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.pipe import LARGEST_BYTES, Pipe
-from edged.words import check_word
+from edged.process.pipe import LARGEST_BYTES, Pipe
+from edged.process.protocol import check_word
 
 simple = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 anything = st.recursive(simple, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from edged import supervision
 from edged.delivery import broker, connection
 from edged.models import admission
+from edged.process import supervisor as supervision
+from edged.process.sandbox import START_LIMIT_S as TRIAL_START_LIMIT_S
 from edged.progress import GRACE_S, Progress
 from edged.service import BROKER_LIMIT_S, FIRST_FRAME_LIMIT_S, LOOK_S, WRITER_LIMIT_S
-from edged.throwaway import START_LIMIT_S as TRIAL_START_LIMIT_S
 
 UNIT = Path(__file__).parents[2] / "systemd" / "edged.service"
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edged.pipe import Pipe
-from edged.starts import GOOD_RUN_S
-from edged.words import check_word
+from edged.process.pipe import Pipe
+from edged.process.protocol import check_word
 
 log = logging.getLogger("edged")
 
+GOOD_RUN_S = 60.0  # a minute that went well: what runs is good, and what went wrong before is forgiven
 BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the one that classifies
 START_LIMIT_S = 22.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s

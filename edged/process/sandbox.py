@@ -5,7 +5,6 @@ as a `Lost` with its reason. The module that is started calls `begin` first.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -18,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.pipe import Pipe
+from edged.process.lifeline import die_with
+from edged.process.pipe import Pipe
 
 START_LIMIT_S = 60.0  # importing OpenCV and the runtime from a slow card
-_PR_SET_PDEATHSIG = 1
 
 
 class Lost(Exception):
@@ -118,9 +117,7 @@ def begin(memory_mb: int) -> Pipe:
     `memory_mb` bounds what the process may write to (RLIMIT_DATA), Python and the libraries included.
     """
     parent, fd = int(sys.argv[1]), int(sys.argv[2])
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
