@@ -83,7 +83,9 @@ def look_at(pictures: Iterable[Path], ask: Ask) -> Iterator[Look]:
 
 def _start(ask: Ask) -> ThrowAway:
     try:
-        child = ThrowAway("edged.vision.album", {"OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PIXELS), "OPENCV_LOG_LEVEL": "SILENT"})
+        child = ThrowAway(
+            "edged.vision.classify", {"OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PIXELS), "OPENCV_LOG_LEVEL": "SILENT"}
+        )
     except Lost as lost:
         raise ModelError(f"the process that looks at pictures {lost}: edged or its libraries are not installed well") from None
     model = {"path": str(ask.model), "sha256": ask.sha256, "labels": ask.labels, "output": ask.output, "threads": ask.threads}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
 from edged.vision.frame import Frame
 
 _FOREVER_S = 1_000_000

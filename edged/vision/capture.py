@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from edged.vision.camera import Camera, CameraFault
+from edged.vision.cameras.camera import Camera, CameraFault
+from edged.vision.frozen import Vitals, checked
 from edged.vision.slot import Slot
-from edged.vision.vitals import Vitals, checked
 
 OPENING_S = 15.0  # libraries that load slowly, and cameras that wake slowly
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edged.errors import ModelError
 from edged.process.pipe import Pipe
 from edged.system.files import read_model
-from edged.vision.cameras import open_camera
+from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier
 from edged.vision.frame import Frame

@@ -9,7 +9,7 @@ import pytest
 from edged.album import Ask, look_at
 from edged.errors import ModelError
 from edged.models.store import Store
-from edged.vision.album import MEMORY_MB
+from edged.vision.classify import MEMORY_MB
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.models import a_picture, model_files

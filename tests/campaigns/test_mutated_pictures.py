@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edged.vision.album import MEMORY_MB
+from edged.vision.classify import MEMORY_MB
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.models import any_model

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edged.vision.camera import Camera, CameraFault
-from edged.vision.cameras import open_camera
+from edged.vision.cameras.camera import Camera, CameraFault
+from edged.vision.cameras.kinds import open_camera
+from edged.vision.cameras.stream import SenderClock
+from edged.vision.cameras.v4l2 import UNKNOWN, holder
 from edged.vision.frame import Frame
+from edged.vision.frozen import checked
 from edged.vision.preprocess import to_rgb
-from edged.vision.stream import SenderClock
-from edged.vision.v4l2 import UNKNOWN, holder
-from edged.vision.vitals import checked
 from tests.streams import http_server, rtsp_server
 
 FPS = 10.0

@@ -15,7 +15,7 @@ import pytest
 
 from edged.album import find_pictures
 from edged.process.sandbox import Lost, ThrowAway
-from edged.vision.album import PictureError, load_picture
+from edged.vision.classify import PictureError, load_picture
 from tests.e2e.running import alive, children
 from tests.models import a_picture, any_model
 from tests.shared import SHARED, needs_shared

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.vision.cameras.planes import unpadded
+from edged.vision.cameras.rotation import rotated
 from edged.vision.frame import Frame
-from edged.vision.planes import unpadded
-from edged.vision.rotation import rotated
 from tests.unit.test_preprocess import framed
 
 sides = st.integers(2, 24).map(lambda half: half * 4)

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
+from edged.vision.cameras.pace import Pace
 from edged.vision.frame import Frame
-from edged.vision.pace import Pace
+from edged.vision.frozen import Vitals, checked
 from edged.vision.snapshot import to_jpeg
-from edged.vision.vitals import Vitals, checked
 from tests.unit.test_gate import SCENE, WHOLE, at
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
 from edged.vision.frame import Frame
 
 _EVERY_PX = 4

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
+from edged.vision.cameras.pace import Pace
+from edged.vision.cameras.rotation import rotated
 from edged.vision.frame import Frame
-from edged.vision.pace import Pace
-from edged.vision.rotation import rotated
 
 _ISP = ("unicam", "bcm2835-isp", "bcm2835-codec", "rp1-cfe", "pispbe", "rpivid", "rpi-hevc", "hevc")
 UNKNOWN = "another program"

@@ -8,12 +8,12 @@ from typing import Any
 import libcamera
 from picamera2 import Picamera2
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
+from edged.vision.cameras.pace import Pace
+from edged.vision.cameras.planes import LAYOUTS, unpadded
+from edged.vision.cameras.rotation import rotated
+from edged.vision.cameras.v4l2 import UNKNOWN, holder
 from edged.vision.frame import Frame
-from edged.vision.pace import Pace
-from edged.vision.planes import LAYOUTS, unpadded
-from edged.vision.rotation import rotated
-from edged.vision.v4l2 import UNKNOWN, holder
 
 Region = tuple[float, float, float, float]
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)

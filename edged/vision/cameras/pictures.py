@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
 from edged.vision.frame import Frame
 
 log = logging.getLogger("edged.vision")

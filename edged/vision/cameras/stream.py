@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import cv2
 
 from edged.system.text import without_password
-from edged.vision.camera import CameraFault
+from edged.vision.cameras.camera import CameraFault
+from edged.vision.cameras.pace import Pace
+from edged.vision.cameras.rotation import rotated
 from edged.vision.frame import Frame
-from edged.vision.pace import Pace
-from edged.vision.rotation import rotated
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 _CONNECT_S = 3.0

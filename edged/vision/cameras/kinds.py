@@ -4,14 +4,14 @@ import importlib
 import os
 from typing import Any
 
-from edged.vision.camera import Camera, CameraFault
+from edged.vision.cameras.camera import Camera, CameraFault
 
 _KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
-    "pictures": ("edged.vision.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
-    "v4l2": ("edged.vision.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
-    "stream": ("edged.vision.stream", "StreamCamera", frozenset({"fps", "rotation"})),
+    "pictures": ("edged.vision.cameras.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
+    "v4l2": ("edged.vision.cameras.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
+    "stream": ("edged.vision.cameras.stream", "StreamCamera", frozenset({"fps", "rotation"})),
     "picamera2": (
-        "edged.vision.picamera2_camera",
+        "edged.vision.cameras.pi",
         "Picamera2Camera",
         frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region", "buffers"}),
     ),
