@@ -15,7 +15,7 @@ from edged.config import Reading, to_settings
 from edged.config_source import Source, parse_source
 from edged.errors import ConfigError, ModelError
 from edged.models.card import Card
-from edged.models.ledger import Measured
+from edged.models.measurements import Measured
 from edged.models.store import Installed
 from edged.steward import Running
 from edged.system.files import read_model, write_file

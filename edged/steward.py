@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from edged.errors import ModelError
 from edged.models.admission import Admission
 from edged.models.background import Wanted, admit_beside, fit_beside
-from edged.models.fit import Fit, Fitting, NotMeasuredError
+from edged.models.fit.fit import Fit, Fitting, NotMeasuredError
 from edged.models.governor import Governor, Rung
-from edged.models.ledger import Measured, Verdict
+from edged.models.measurements import Measured, Verdict
 from edged.models.store import Installed, Store
 
 log = logging.getLogger("edged")

@@ -8,8 +8,8 @@ from edged.decision import Rules
 from edged.delivery.access import Access, to_access
 from edged.models.admission import Scene
 from edged.models.background import Wanted
-from edged.models.choice import Budget
-from edged.models.fit import to_threads
+from edged.models.fit.choice import Budget
+from edged.models.fit.fit import to_threads
 
 _OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
 

@@ -46,8 +46,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Say what the model sees in each picture; exit 1 when one could not be read."""
-    from edged.album import Ask, find_pictures, look_at
     from edged.config import choose_state_folder, load_settings
+    from edged.models.classify import Ask, find_pictures, look_at
     from edged.models.store import Store
 
     settings = load_settings(config)

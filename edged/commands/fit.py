@@ -26,9 +26,9 @@ def command(
     from edged.config import load_settings
     from edged.errors import OK, UNAVAILABLE
     from edged.models.admission import Admission, Scene
-    from edged.models.choice import MOST_MEASURED, Budget
-    from edged.models.fit import MEASURE_S, Fitting, to_threads
-    from edged.models.plot import to_svg
+    from edged.models.fit.choice import MOST_MEASURED, Budget
+    from edged.models.fit.fit import MEASURE_S, Fitting, to_threads
+    from edged.models.fit.plot import to_svg
     from edged.models.store import Store
     from edged.system.files import write_file
 
@@ -77,7 +77,7 @@ class _Counter:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        from edged.models.choice import MOST_MEASURED
+        from edged.models.fit.choice import MOST_MEASURED
 
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

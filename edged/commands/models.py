@@ -152,7 +152,7 @@ def remove(name: str, config: Path | None, as_json: bool) -> None:
 
 def to_rows(store: "Store") -> list[dict[str, Any]]:
     """What `list` and `show` tell of each known model; `measured` is the newest p95 on this board."""
-    from edged.models.ledger import Ledger
+    from edged.models.measurements import Ledger
     from edged.system.board import load_board
 
     held = {one.card.name: one for one in store.held()}

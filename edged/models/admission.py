@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.errors import ModelError, WriteError
-from edged.models.ledger import Ledger, Measured, Verdict
+from edged.models.measurements import Ledger, Measured, Verdict
 from edged.models.store import Installed
 from edged.process.sandbox import Lost, ThrowAway
 from edged.system.board import Board, load_board, runtime_version

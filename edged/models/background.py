@@ -16,8 +16,8 @@ from typing import Any
 
 from edged.errors import EdgedError, ModelError
 from edged.models.admission import Admission, Scene
-from edged.models.choice import Budget
-from edged.models.fit import Fitting
+from edged.models.fit.choice import Budget
+from edged.models.fit.fit import Fitting
 from edged.models.store import Store
 from edged.process.lifeline import die_with
 

@@ -10,9 +10,9 @@ import tomlkit
 from edged.errors import ModelError, WriteError
 from edged.models.admission import Admission
 from edged.models.card import Card, load_cards
-from edged.models.graph import Interface
 from edged.models.labels import fit_labels, load_labels
 from edged.models.store import Installed, Store, check_name, to_bare_card, to_interface_of
+from edged.models.tflite.graph import Interface
 from edged.system.files import read_model, sync_folder, write_file
 
 _ALIKE = 0.01  # the MACs of the same network agree within this

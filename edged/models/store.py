@@ -8,8 +8,8 @@ from pathlib import Path
 from edged.errors import ModelError
 from edged.models.card import NAME, Card, load_cards
 from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
-from edged.models.graph import Interface, load_graph, to_interface
 from edged.models.labels import fit_labels, load_labels
+from edged.models.tflite.graph import Interface, load_graph, to_interface
 from edged.system.files import read_model, shipped
 
 

@@ -1,6 +1,6 @@
 """`python -m edged.vision.classify`: the throw-away process that classifies picture files for `edged classify`.
 
-Files and models of unknown origin are decoded and run here, with limits; the asking end is edged/album.py.
+Files and models of unknown origin are decoded and run here, with limits; the asking end is edged/models/classify.py.
 """
 
 import hashlib

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.album import Ask, look_at
 from edged.errors import ModelError
+from edged.models.classify import Ask, look_at
 from edged.models.store import Store
 from edged.vision.classify import MEMORY_MB
 from tests.campaigns.mutations import mutated

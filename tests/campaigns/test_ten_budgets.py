@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from edged.models.admission import Admission, Scene
-from edged.models.choice import MOST_MEASURED, Budget, choose
-from edged.models.fit import Fitting, to_threads
+from edged.models.fit.choice import MOST_MEASURED, Budget, choose
+from edged.models.fit.fit import Fitting, to_threads
 from edged.models.install import Wish, add
 from edged.models.store import Store
 from tests.campaigns.size import count, report

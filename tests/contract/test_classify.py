@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edged.album import find_pictures
+from edged.models.classify import find_pictures
 from edged.process.sandbox import Lost, ThrowAway
 from edged.vision.classify import PictureError, load_picture
 from tests.e2e.running import alive, children

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.album import Ask, look_at
 from edged.models.admission import Admission
+from edged.models.classify import Ask, look_at
 from edged.models.install import Wish, add
 from edged.models.store import Store
 from tests.shared import SHARED, needs_shared

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.errors import ModelError
-from edged.models.choice import MOST_MEASURED, Budget, Candidate, choose
-from edged.models.cost import Point, to_cost
-from edged.models.fit import to_threads
-from edged.models.graph import Macs
-from edged.models.ledger import Measured
-from edged.models.plot import to_frontier, to_svg
+from edged.models.fit.choice import MOST_MEASURED, Budget, Candidate, choose
+from edged.models.fit.cost import Point, to_cost
+from edged.models.fit.fit import to_threads
+from edged.models.fit.plot import to_frontier, to_svg
+from edged.models.measurements import Measured
+from edged.models.tflite.graph import Macs
 
 # the 16 shapes of MobileNet V1: width, px, top-1 of the published uint8 file, million MACs thin and pointwise
 V1 = [

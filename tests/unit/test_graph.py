@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import ModelError
-from edged.models.graph import Graph, Operation, Tensor, load_graph, to_interface
+from edged.models.tflite.graph import Graph, Operation, Tensor, load_graph, to_interface
 from tests.shared import SHARED, needs_shared
 
 MODELS = SHARED / "models" if SHARED else Path()

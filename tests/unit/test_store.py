@@ -7,7 +7,7 @@ import pytest
 
 from edged.errors import ModelError, WriteError
 from edged.models.install import Wish, add, remove, verify
-from edged.models.ledger import Ledger, Measured, Verdict
+from edged.models.measurements import Ledger, Measured, Verdict
 from edged.models.store import Store
 from tests.shared import SHARED, needs_shared
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edged.errors import ModelError
-from edged.models.cost import Point, to_cost
-from edged.models.graph import Macs
-from edged.models.ledger import Measured
+from edged.models.fit.cost import Point, to_cost
+from edged.models.measurements import Measured
+from edged.models.tflite.graph import Macs
 
 MOST_MEASURED = 6
 _SLACK = (1.2, 1.1, 1.0, 0.9)  # of the budget: a prediction above it rules out; stricter after each one that did not hold

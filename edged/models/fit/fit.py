@@ -7,10 +7,10 @@ from typing import Any
 
 from edged.errors import ModelError
 from edged.models.admission import Admission, Scene
-from edged.models.choice import Budget, Candidate, Choice, choose
-from edged.models.graph import load_graph
-from edged.models.ledger import Measured
+from edged.models.fit.choice import Budget, Candidate, Choice, choose
+from edged.models.measurements import Measured
 from edged.models.store import Installed, Store
+from edged.models.tflite.graph import load_graph
 from edged.system.files import read_model
 
 MEASURE_S = 2.5  # of inferences per model, if one takes less than a tenth of that; at least 20 are run

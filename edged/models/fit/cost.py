@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edged.models.graph import Macs
+from edged.models.tflite.graph import Macs
 
 
 @dataclass(frozen=True, slots=True)

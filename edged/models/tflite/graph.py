@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edged.errors import ModelError
-from edged.models.flatbuffer import DAMAGE, Table
+from edged.models.tflite.flatbuffer import DAMAGE, Table
 from edged.system.files import LARGEST_BYTES
 
 Dtype = Literal["uint8", "int8", "float32"]
