@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from edged.delivery.access import Access, to_access
 from edged.delivery.broker import Broker, Down
 from edged.delivery.echoes import Echoes
-from edged.delivery.ledger import Handed, Limits
 from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, to_payload
-from edged.delivery.opening import open_outbox
-from edged.delivery.outbox import Outbox
+from edged.delivery.outbox.queue import Handed, Limits
+from edged.delivery.outbox.repair import open_outbox
+from edged.delivery.outbox.rows import to_body, to_message
+from edged.delivery.outbox.writer import Outbox
 from edged.delivery.pace import Pace
 from edged.delivery.retained import Retained, Stamps
-from edged.delivery.rows import to_body, to_message
 from edged.delivery.suspects import Suspects
 from edged.system.clock import Clock
 

@@ -267,9 +267,9 @@ def test_live_events_pass_a_long_backlog(tmp_path: Path, broker: Broker, proxy: 
 
 
 def fill_with_late_events(state: Path, number: int) -> None:
-    from edged.delivery.opening import FILE
-    from edged.delivery.rows import EVENT, WAITING, Row, Session, to_body
-    from edged.delivery.store import Store
+    from edged.delivery.outbox.database import Store
+    from edged.delivery.outbox.repair import FILE
+    from edged.delivery.outbox.rows import EVENT, WAITING, Row, Session, to_body
 
     state.mkdir()
     store = Store(state / FILE)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edged.delivery.ledger import Ledger, Limits
-from edged.delivery.outbox import Outbox
-from edged.delivery.rows import to_body
-from edged.delivery.shelves import Shelves
-from edged.delivery.store import PAGE_BYTES, Store
+from edged.delivery.outbox.database import PAGE_BYTES, Store
+from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.queue import Ledger, Limits
+from edged.delivery.outbox.rows import to_body
+from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
 from tests.campaigns.size import count, report
 from tests.e2e.running import wait_for

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edged.delivery.opening import FILE
+from edged.delivery.outbox.repair import FILE
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_outbox_mutations import fill

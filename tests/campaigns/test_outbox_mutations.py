@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edged.delivery.opening import FILE, open_disk, open_outbox
-from edged.delivery.rows import DELIVERED, EVENT, WAITING, Row, Session, to_message
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.repair import FILE, open_disk, open_outbox
+from edged.delivery.outbox.rows import DELIVERED, EVENT, WAITING, Row, Session, to_message
 from edged.system.clock import Clock
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report

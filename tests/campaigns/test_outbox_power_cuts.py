@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from edged.delivery.opening import FILE, open_disk
-from edged.delivery.rows import DELIVERED, WAITING, Session
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.repair import FILE, open_disk
+from edged.delivery.outbox.rows import DELIVERED, WAITING, Session
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_outbox_mutations import a_row
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.delivery.ledger import Handed, Ledger, Limits
 from edged.delivery.messages import Events
-from edged.delivery.rows import EVENT, GAP, Row, Session, to_message
-from edged.delivery.shelves import Shelves
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.queue import Handed, Ledger, Limits
+from edged.delivery.outbox.rows import EVENT, GAP, Row, Session, to_message
 from edged.system.clock import Clock
 from tests.unit.test_clock import Times
 

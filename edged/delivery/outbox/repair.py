@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edged.delivery.ledger import Ledger, Limits
-from edged.delivery.outbox import Durability, Outbox
-from edged.delivery.rows import WAITING, Row, Session
-from edged.delivery.salvage import logged, read_log, salvage, to_sessions
-from edged.delivery.shelves import Shelves
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.queue import Ledger, Limits
+from edged.delivery.outbox.rows import WAITING, Row, Session
+from edged.delivery.outbox.salvage import logged, read_log, salvage, to_sessions
+from edged.delivery.outbox.writer import Durability, Outbox
 from edged.system.clock import Clock
 from edged.system.files import sync_folder
 

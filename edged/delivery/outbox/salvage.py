@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edged.delivery.rows import DELIVERED, WAITING, Row, Session
-from edged.delivery.store import PAGE_BYTES, to_row
+from edged.delivery.outbox.database import PAGE_BYTES, to_row
+from edged.delivery.outbox.rows import DELIVERED, WAITING, Row, Session
 
 _LEAF = 0x0D
 _FIELDS = 11  # of a row, its checksum with it; n is the key and stands before the record

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edged.delivery.rows import DELIVERED, EVENT, GAP, WAITING, Row, Session
+from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, WAITING, Row, Session
 
 APPLICATION = 0x65646F62  # "edob"; PRAGMA application_id
 SCHEMA_VERSION = 1

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from edged.delivery.ledger import Handed, Ledger
 from edged.delivery.messages import Events
-from edged.delivery.shelves import Shelves
+from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.queue import Handed, Ledger
 
 log = logging.getLogger("edged")
 

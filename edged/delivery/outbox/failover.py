@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.delivery.rows import Row, Session
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.rows import Row, Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edged.delivery.messages import Events, Gap
-from edged.delivery.rows import DELIVERED, EVENT, GAP, LATE_NS, WAITING, Row, Session, is_late, to_body
-from edged.delivery.shelves import Bury, Delete, Put, PutSession, SetState, Shelves
-from edged.delivery.store import Store
+from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.failover import Bury, Delete, Put, PutSession, SetState, Shelves
+from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, LATE_NS, WAITING, Row, Session, is_late, to_body
 from edged.system.clock import Clock
 
 _PRUNE = 64  # delivered rows are forgotten by so many at a time: fewer pages are written
