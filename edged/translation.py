@@ -5,7 +5,7 @@ from typing import Any
 
 from edged.config import Settings
 from edged.decision import Rules
-from edged.delivery.access import Access, to_access
+from edged.delivery.broker.access import Access, to_access
 from edged.models.admission import Scene
 from edged.models.background import Wanted
 from edged.models.fit.choice import Budget

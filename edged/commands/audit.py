@@ -42,8 +42,8 @@ def command(
     if capture is not None:
         _read(capture, account)
     else:
-        from edged.delivery.access import Access
-        from edged.delivery.subscriber import listen
+        from edged.delivery.broker.access import Access
+        from edged.delivery.broker.subscriber import listen
 
         def take(topic: str, payload: bytes, _retained: bool) -> None:
             account.take(topic, _to_json(payload), time.time())

@@ -31,8 +31,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Print every message of edged that a broker passes on."""
-    from edged.delivery.access import Access
-    from edged.delivery.subscriber import listen
+    from edged.delivery.broker.access import Access
+    from edged.delivery.broker.subscriber import listen
 
     def show(topic: str, payload: bytes, _retained: bool) -> None:
         sys.stdout.write((to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time())) + "\n")

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.delivery.access import Access, to_access
-from edged.delivery.broker import Broker, Down
-from edged.delivery.echoes import Echoes
+from edged.delivery.broker.access import Access, to_access
+from edged.delivery.broker.poison import Suspects
+from edged.delivery.broker.readback import Echoes
+from edged.delivery.broker.reconnect import Broker, Down
 from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, to_payload
 from edged.delivery.outbox.queue import Handed, Limits
 from edged.delivery.outbox.repair import open_outbox
@@ -21,7 +22,6 @@ from edged.delivery.outbox.rows import to_body, to_message
 from edged.delivery.outbox.writer import Outbox
 from edged.delivery.pace import Pace
 from edged.delivery.retained import Retained, Stamps
-from edged.delivery.suspects import Suspects
 from edged.system.clock import Clock
 
 if TYPE_CHECKING:

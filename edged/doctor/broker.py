@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edged.delivery.access import Access
+from edged.delivery.broker.access import Access
 from edged.doctor.broker_talk import Talk, talk
 from edged.doctor.finding import Finding, fail, ok, skipped, warn
 from edged.doctor.mosquitto import DROP_INS, RELOAD, RESTART, Mosquitto, listener_lines

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edged.delivery.access import Access
-from edged.delivery.connection import Connection, Limits, Lost
+from edged.delivery.broker.access import Access
+from edged.delivery.broker.connection import Connection, Limits, Lost
 
 LIMIT_S = 6.0
 _TICK_S = 0.1

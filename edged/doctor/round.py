@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edged.config import Reading, Settings
 from edged.config_settings import STATE_FOLDER
-from edged.delivery.access import CREDENTIAL, Access, to_access
+from edged.delivery.broker.access import CREDENTIAL, Access, to_access
 from edged.doctor.broker import CHECKS, Running, Settable, check_broker
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock

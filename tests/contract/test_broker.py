@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edged.config_settings import Mqtt, Outbox
-from edged.delivery.access import Access, AccessError, check_plain_password, load_password
+from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Event
 from edged.system.clock import Clock

@@ -14,7 +14,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 
-from edged.delivery.access import Access
+from edged.delivery.broker.access import Access
 from edged.doctor.broker import CHECKS, Running, Settable, check_broker
 from edged.doctor.broker_talk import LIMIT_S, talk
 from edged.doctor.finding import Finding

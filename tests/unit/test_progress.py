@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.delivery import broker, connection
+from edged.delivery.broker import connection
+from edged.delivery.broker import reconnect as broker
 from edged.models import admission
 from edged.process import supervisor as supervision
 from edged.process.sandbox import START_LIMIT_S as TRIAL_START_LIMIT_S

@@ -1,7 +1,7 @@
 """Who made the broker hang up."""
 
-from edged.delivery.echoes import Echoes
-from edged.delivery.suspects import Suspects
+from edged.delivery.broker.poison import Suspects
+from edged.delivery.broker.readback import Echoes
 
 
 class Now:

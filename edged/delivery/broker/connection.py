@@ -20,7 +20,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.exception import MQTTException
 
-from edged.delivery.access import Access, AccessError, check_plain_password, load_password, to_tls
+from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password, to_tls
 from edged.delivery.messages import OFFLINE
 
 log = logging.getLogger("edged")

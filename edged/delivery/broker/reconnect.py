@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edged.delivery.access import Access
-from edged.delivery.connection import TAKEN_OVER, Connection, Limits, Lost
+from edged.delivery.broker.access import Access
+from edged.delivery.broker.connection import TAKEN_OVER, Connection, Limits, Lost
 
 log = logging.getLogger("edged")
 

@@ -6,8 +6,8 @@ import logging
 import sys
 from collections.abc import Callable
 
-from edged.delivery.access import Access
-from edged.delivery.broker import Broker, Down
+from edged.delivery.broker.access import Access
+from edged.delivery.broker.reconnect import Broker, Down
 from edged.errors import UnavailableError
 
 
