@@ -10,9 +10,9 @@ from typing import Any
 from edged.boot import Start
 from edged.config import Settings
 from edged.config_watch import ConfigWatch
-from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch, open_dispatch
 from edged.delivery.messages import Measurement, Model, ModelError
+from edged.delivery.publisher import Courier
 from edged.doors import Doors
 from edged.following import Following
 from edged.last_good import LastGood

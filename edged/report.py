@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
-from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Health
+from edged.delivery.publisher import Courier
 from edged.following import Following
 from edged.process.supervisor import Supervision
 from edged.switching import Switching

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from edged.courier import Courier
 from edged.delivery.dispatch import Dispatch
+from edged.delivery.publisher import Courier
 from edged.errors import EdgedError
 from edged.memory import MemoryGuard, MemoryLimits, to_limits
 from edged.process.supervisor import GOOD_RUN_S, Supervision

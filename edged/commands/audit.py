@@ -36,7 +36,7 @@ def command(
 
     Exit code 1 when an event is missing that no gap message told of.
     """
-    from edged.delivery.account import Account
+    from edged.delivery.audit import Account
 
     account = Account(from_start=from_start)
     if capture is not None:

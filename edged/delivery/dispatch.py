@@ -20,7 +20,7 @@ from edged.delivery.outbox.queue import Handed, Limits
 from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.outbox.rows import to_body, to_message
 from edged.delivery.outbox.writer import Outbox
-from edged.delivery.pace import Pace
+from edged.delivery.rate import Pace
 from edged.delivery.retained import Retained, Stamps
 from edged.system.clock import Clock
 
