@@ -4,15 +4,15 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edged.config import Reading, find_state_folder
-from edged.config_surroundings import read_checked
+from edged.config.machine import read_checked
+from edged.config.parts import to_wanted
+from edged.config.reading import Reading, find_state_folder
 from edged.errors import ConfigError, ModelError
 from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.starts import MANY
 from edged.steward import Running, Steward
 from edged.system.clock import Clock
-from edged.translation import to_wanted
 
 log = logging.getLogger("edged")
 

@@ -5,13 +5,20 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from edged.boot import Start
-from edged.config import Settings
-from edged.config_watch import ConfigWatch
-from edged.delivery.dispatch import Dispatch, open_dispatch
+from edged.config.parts import to_access, to_access_of, to_camera, to_jpeg_limits, to_rules
+from edged.config.reading import Settings
+from edged.config.settings import Mqtt as MqttSettings
+from edged.config.settings import Outbox as OutboxSettings
+from edged.config.watch import ConfigWatch
+from edged.delivery.broker.reconnect import Broker
+from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Measurement, Model, ModelError
+from edged.delivery.outbox.queue import Limits
+from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.publisher import Courier
 from edged.doors import Doors
 from edged.following import Following
@@ -25,7 +32,6 @@ from edged.switching import Switching
 from edged.system.clock import Clock
 from edged.system.heat import read_heat
 from edged.system.systemd import open_notify
-from edged.translation import to_access_of, to_camera, to_jpeg_limits, to_rules
 
 log = logging.getLogger("edged")
 
@@ -324,3 +330,21 @@ class Daemon:
 
     def _tell_health_now(self) -> None:
         self._dispatch.retain("health", self._report.health())
+
+
+def open_dispatch(*, device: str, state_folder: Path, mqtt: MqttSettings, outbox: OutboxSettings, clock: Clock) -> Dispatch:
+    """All of delivery, not yet started. Never raises: an outbox that can't be opened is told in `degraded`."""
+    limits = Limits(ttl_s=outbox.ttl_s, max_rows=outbox.max_rows, max_bytes=int(outbox.max_mb * 1e6), keep_rows=outbox.keep_rows)
+    opened = open_outbox(
+        state_folder, clock, durability=outbox.durability, limits=limits, min_free_bytes=int(outbox.min_free_mb * 1e6)
+    )
+    broker = Broker(to_access(mqtt, device), f"{mqtt.prefix}/{device}/status")
+    return Dispatch(
+        device=device,
+        prefix=mqtt.prefix,
+        boot=clock.boot,
+        outbox=opened,
+        broker=broker,
+        clock=clock,
+        backlog_per_s=outbox.backlog_per_s,
+    )

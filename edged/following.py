@@ -11,18 +11,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from edged.change import to_change
-from edged.config import Reading, Settings
+from edged.config.diff import to_change
+from edged.config.parts import to_wanted
+from edged.config.profile import FILE
+from edged.config.reading import Reading, Settings
 from edged.errors import ConfigError, EdgedError, ModelError, WriteError
 from edged.intent import Intent
 from edged.last_good import LastGood
 from edged.models.governor import Governor
 from edged.process.supervisor import GOOD_RUN_S
-from edged.profile import FILE
 from edged.starts import MANY
 from edged.steward import Running, Steward
 from edged.switching import Switching
-from edged.translation import to_wanted
 
 log = logging.getLogger("edged")
 

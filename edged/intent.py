@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edged.config import SYSTEM_FILE, Reading, Settings
-from edged.config_source import LONGEST
-from edged.config_surroundings import read_checked
+from edged.config.machine import read_checked
+from edged.config.profile import FILE, MARK, with_wish
+from edged.config.reading import SYSTEM_FILE, Reading, Settings
+from edged.config.source import LONGEST
 from edged.errors import ConfigError, WriteError
 from edged.override import Override, clear_override, load_override, save_override, to_override, to_section
-from edged.profile import FILE, MARK, with_wish
 from edged.system.clock import Clock
 
 _REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edged.config import Reading, to_settings
-from edged.config_source import Source, parse_source
+from edged.config.reading import Reading, to_settings
+from edged.config.source import Source, parse_source
 from edged.errors import ConfigError, ModelError
 from edged.models.card import Card
 from edged.models.measurements import Measured

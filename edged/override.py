@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.config_settings import Model, Settings
+from edged.config.settings import Model, Settings
 from edged.errors import WriteError
 from edged.system.files import sync_folder, write_file
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edged.config import Settings
+    from edged.config.reading import Settings
 
 
 @click.command()
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, settings, origins, override.")
 def command(config: Path | None, as_json: bool) -> None:
     """Name every fault of a config, or show what each key came to and where it was set."""
-    from edged.config import read_settings
-    from edged.config_surroundings import surroundings
+    from edged.config.machine import surroundings
+    from edged.config.reading import read_settings
     from edged.errors import ConfigError
     from edged.override import load_override
 
@@ -49,7 +49,7 @@ def command(config: Path | None, as_json: bool) -> None:
 
 def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
     """(key, value as in TOML, where it came from) of every key."""
-    from edged.config import leaves, to_name
+    from edged.config.reading import leaves, to_name
 
     return [(to_name(keys), to_toml(value), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
 

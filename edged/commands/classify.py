@@ -9,8 +9,8 @@ import click
 
 def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float, float, float] | None:
     """`0.5,0,0.5,1` by the config's own rules."""
-    from edged.config import to_settings
-    from edged.config_source import Source
+    from edged.config.reading import to_settings
+    from edged.config.source import Source
 
     if text is None:
         return None
@@ -46,7 +46,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Say what the model sees in each picture; exit 1 when one could not be read."""
-    from edged.config import choose_state_folder, load_settings
+    from edged.config.reading import choose_state_folder, load_settings
     from edged.models.classify import Ask, find_pictures, look_at
     from edged.models.store import Store
 

@@ -23,7 +23,7 @@ def command(
     config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None
 ) -> int:
     """Choose by measuring; exit 69 when nothing fits."""
-    from edged.config import load_settings
+    from edged.config.reading import load_settings
     from edged.errors import OK, UNAVAILABLE
     from edged.models.admission import Admission, Scene
     from edged.models.fit.choice import MOST_MEASURED, Budget

@@ -259,7 +259,7 @@ def _no_model(name: str, near: str) -> Exception:
 
 
 def _state_folder(config: Path | None) -> Path:
-    from edged.config import load_settings
+    from edged.config.reading import load_settings
 
     return load_settings(config).state_folder
 

@@ -15,7 +15,7 @@ def command(config: Path | None, as_json: bool) -> None:
     A daemon notices by itself when the file is written; this waits for the verdict. A config with a fault changes nothing:
     all faults are listed, and what ran before still runs.
     """
-    from edged.config import find_state_folder
+    from edged.config.reading import find_state_folder
     from edged.process.control import ask
 
     done = ask(find_state_folder(config), {"verb": "reload"})

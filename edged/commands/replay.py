@@ -31,7 +31,7 @@ def command(since: float, config: Path | None, as_json: bool) -> None:
     The last 10,000 delivered events are kept (outbox.keep_rows). They go out as they were, with their first id, those
     older than 60 s on the topic backlog; subscribers that have them already know them by the id.
     """
-    from edged.config import find_state_folder
+    from edged.config.reading import find_state_folder
     from edged.process.control import ask
 
     answer = ask(find_state_folder(config), {"verb": "replay", "since_s": since})

@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 def command(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon looks with, sees with and waits for."""
-    from edged.config import find_state_folder
+    from edged.config.reading import find_state_folder
     from edged.process.control import ask
 
     answer = ask(find_state_folder(config), {"verb": "status"})

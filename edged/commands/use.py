@@ -19,9 +19,9 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     goes on and the reason is told. The choice holds, also after a restart, until [model] in the config file changes or
     until `edged use --clear`.
     """
-    from edged.config import find_state_folder
+    from edged.config.profile import FILE, MARK
+    from edged.config.reading import find_state_folder
     from edged.process.control import ask
-    from edged.profile import FILE, MARK
 
     if clear == (wish is not None):
         raise click.UsageError("name a model, auto or @PROFILE, or give --clear")
@@ -29,7 +29,7 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
         raise click.UsageError("--write needs a model's name or auto: a profile has its own place in the file")
     done = ask(find_state_folder(config), {"verb": "use", "wish": FILE if wish is None else wish})
     if write and wish is not None:
-        from edged.config_edit import write_model_name
+        from edged.config.edit import write_model_name
 
         path = write_model_name(config, wish)
         ask(find_state_folder(config), {"verb": "reload"})

@@ -8,25 +8,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edged.delivery.broker.access import Access, to_access
+from edged.delivery.broker.access import Access
 from edged.delivery.broker.poison import Suspects
 from edged.delivery.broker.readback import Echoes
 from edged.delivery.broker.reconnect import Broker, Down
 from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, to_payload
-from edged.delivery.outbox.queue import Handed, Limits
-from edged.delivery.outbox.repair import open_outbox
+from edged.delivery.outbox.queue import Handed
 from edged.delivery.outbox.rows import to_body, to_message
 from edged.delivery.outbox.writer import Outbox
 from edged.delivery.rate import Pace
 from edged.delivery.retained import Retained, Stamps
 from edged.system.clock import Clock
-
-if TYPE_CHECKING:
-    from edged.config_settings import Mqtt as MqttSettings
-    from edged.config_settings import Outbox as OutboxSettings
 
 log = logging.getLogger("edged")
 
@@ -333,21 +326,3 @@ class Dispatch:
     def _drop(self, reason: str) -> bool:
         self.results_dropped[reason] = self.results_dropped.get(reason, 0) + 1
         return False
-
-
-def open_dispatch(*, device: str, state_folder: Path, mqtt: "MqttSettings", outbox: "OutboxSettings", clock: Clock) -> Dispatch:
-    """All of delivery, not yet started. Never raises: an outbox that can't be opened is told in `degraded`."""
-    limits = Limits(ttl_s=outbox.ttl_s, max_rows=outbox.max_rows, max_bytes=int(outbox.max_mb * 1e6), keep_rows=outbox.keep_rows)
-    opened = open_outbox(
-        state_folder, clock, durability=outbox.durability, limits=limits, min_free_bytes=int(outbox.min_free_mb * 1e6)
-    )
-    broker = Broker(to_access(mqtt, device), f"{mqtt.prefix}/{device}/status")
-    return Dispatch(
-        device=device,
-        prefix=mqtt.prefix,
-        boot=clock.boot,
-        outbox=opened,
-        broker=broker,
-        clock=clock,
-        backlog_per_s=outbox.backlog_per_s,
-    )

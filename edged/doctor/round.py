@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edged.config import Reading, Settings
-from edged.config_settings import STATE_FOLDER
-from edged.delivery.broker.access import CREDENTIAL, Access, to_access
+from edged.config.parts import to_access
+from edged.config.reading import Reading, Settings
+from edged.config.settings import STATE_FOLDER
+from edged.delivery.broker.access import CREDENTIAL, Access
 from edged.doctor.broker import CHECKS, Running, Settable, check_broker
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock

@@ -4,9 +4,9 @@ import re
 import shlex
 from pathlib import Path
 
-from edged.config import SYSTEM_FILE, Reading, read_settings
-from edged.config_source import Source
-from edged.config_surroundings import surroundings
+from edged.config.machine import surroundings
+from edged.config.reading import SYSTEM_FILE, Reading, read_settings
+from edged.config.source import Source
 from edged.doctor.finding import Finding, fail, ok
 from edged.doctor.person import Person
 from edged.doctor.site import Site

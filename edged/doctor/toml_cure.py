@@ -4,8 +4,8 @@ import re
 import shlex
 import tomllib
 
-from edged.config import SYSTEM_FILE
-from edged.config_source import Source
+from edged.config.reading import SYSTEM_FILE
+from edged.config.source import Source
 from edged.doctor.site import Site
 
 

@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-from edged.config import Settings, load_settings
+from edged.config.reading import Settings, load_settings
 from edged.errors import ConfigError
 from edged.system.files import shipped
 from tests.campaigns.mutations import mutated

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from edged.config_settings import Mqtt, Outbox
+from edged.config.settings import Mqtt, Outbox
+from edged.daemon import open_dispatch
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password
-from edged.delivery.dispatch import Dispatch, open_dispatch
+from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Event
 from edged.system.clock import Clock
 from tests.e2e.fault_proxy import FaultProxy

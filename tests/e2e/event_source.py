@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edged.config_settings import Mqtt, Outbox
-from edged.delivery.dispatch import Dispatch, open_dispatch
+from edged.config.settings import Mqtt, Outbox
+from edged.daemon import open_dispatch
+from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, State, to_rfc3339
 from edged.system.clock import Clock
 

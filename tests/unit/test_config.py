@@ -9,10 +9,10 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.config import choose_state_folder, load_settings, read_settings, to_settings
-from edged.config_faults import show
-from edged.config_settings import Settings, to_device
-from edged.config_source import LONGEST, Source, find_lines
+from edged.config.faults import show
+from edged.config.reading import choose_state_folder, load_settings, read_settings, to_settings
+from edged.config.settings import Settings, to_device
+from edged.config.source import LONGEST, Source, find_lines
 from edged.errors import ConfigError
 from edged.system.files import shipped
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from edged.commands.check import to_toml
-from edged.config_settings import Settings
+from edged.config.settings import Settings
 
 DOC = Path(__file__).parents[2] / "docs" / "config.md"
 _LIMITS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}

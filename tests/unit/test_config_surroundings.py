@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.config import read_settings
-from edged.config_surroundings import read_checked, surroundings
+from edged.config.machine import read_checked, surroundings
+from edged.config.reading import read_settings
 from edged.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.config_source import load_source
+from edged.config.source import load_source
 from edged.doctor.finding import Finding
 from edged.doctor.libraries import Presence, check_libraries, load_libraries
 from edged.doctor.mosquitto import Mosquitto, listener_lines

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.change import to_change
-from edged.config import Settings, to_settings
-from edged.config_edit import write_model_name
-from edged.config_source import Source, parse_source, salvage
+from edged.config.diff import to_change
+from edged.config.edit import write_model_name
+from edged.config.profile import to_hour, with_wish
+from edged.config.reading import Settings, to_settings
+from edged.config.source import Source, parse_source, salvage
 from edged.errors import ConfigError
 from edged.last_good import LastGood
 from edged.models.store import Store
 from edged.orders import to_wish
 from edged.override import clear_override, load_override, save_override, to_override
-from edged.profile import to_hour, with_wish
 from edged.proof import BAD, GOOD, Proof
 from edged.starts import Starts
 from edged.steward import Running

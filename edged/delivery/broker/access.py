@@ -6,12 +6,8 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edged.errors import EdgedError
-
-if TYPE_CHECKING:
-    from edged.config_settings import Mqtt
 
 CREDENTIAL = "mqtt_password"  # the name of the systemd credential that is used when no password_file is set
 _LARGEST_PASSWORD_BYTES = 4096
@@ -51,25 +47,6 @@ class Access:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost" or self.host.endswith(".localhost")
-
-
-def to_access(mqtt: "Mqtt", device: str) -> Access:
-    """What the section [mqtt] of a config says about the way to the broker."""
-    return Access(
-        host=mqtt.host,
-        port=mqtt.port,
-        version=mqtt.version,
-        client_id=mqtt.client_id or f"edged-{device}",
-        user=mqtt.user,
-        password_file=mqtt.password_file,
-        allow_plain_password=mqtt.allow_plain_password,
-        tls=mqtt.tls,
-        tls_ca=mqtt.tls_ca,
-        tls_cert=mqtt.tls_cert,
-        tls_key=mqtt.tls_key,
-        keepalive_s=mqtt.keepalive_s,
-        max_packet_bytes=mqtt.max_packet_bytes,
-    )
 
 
 def load_password(access: Access) -> str | None:

@@ -5,10 +5,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.config import Reading, Settings, choose_state_folder, read_settings
-from edged.config_faults import Fault, nearest, show
-from edged.config_source import Keys
-from edged.config_values import Values, get, is_path
+from edged.config.complete import Values, get, is_path
+from edged.config.faults import Fault, nearest, show
+from edged.config.reading import Reading, Settings, choose_state_folder, read_settings
+from edged.config.source import Keys
 from edged.errors import ModelError
 from edged.models.labels import load_labels
 from edged.models.store import Store

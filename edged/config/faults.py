@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from edged.config_source import Keys
+from edged.config.source import Keys
 
 _PATTERNS = {
     "device": "must be of a-z, 0-9, _ and - only",

@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
-from edged.config import Settings
+from edged.config.reading import Settings
+from edged.config.settings import Mqtt
 from edged.decision import Rules
-from edged.delivery.broker.access import Access, to_access
+from edged.delivery.broker.access import Access
 from edged.models.admission import Scene
 from edged.models.background import Wanted
 from edged.models.fit.choice import Budget
@@ -47,6 +48,25 @@ def to_camera(settings: Settings) -> dict[str, Any]:
         "frozen_s": camera.frozen_s,
         "gate": gate.model_dump(include={"threshold", "max_interval_s"}) if gate.enabled else None,
     }
+
+
+def to_access(mqtt: Mqtt, device: str) -> Access:
+    """What the section [mqtt] of a config says about the way to the broker."""
+    return Access(
+        host=mqtt.host,
+        port=mqtt.port,
+        version=mqtt.version,
+        client_id=mqtt.client_id or f"edged-{device}",
+        user=mqtt.user,
+        password_file=mqtt.password_file,
+        allow_plain_password=mqtt.allow_plain_password,
+        tls=mqtt.tls,
+        tls_ca=mqtt.tls_ca,
+        tls_cert=mqtt.tls_cert,
+        tls_key=mqtt.tls_key,
+        keepalive_s=mqtt.keepalive_s,
+        max_packet_bytes=mqtt.max_packet_bytes,
+    )
 
 
 def to_access_of(settings: Settings) -> tuple[str, str, Access]:

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edged.config_checks import contradictions
-from edged.config_faults import Fault, to_fault, to_key
-from edged.config_settings import STATE_FOLDER, Settings
-from edged.config_source import Keys, Source, load_source, salvage, to_line
-from edged.config_values import Values, complete, get, without
+from edged.config.checks import contradictions
+from edged.config.complete import Values, complete, get, without
+from edged.config.faults import Fault, to_fault, to_key
+from edged.config.settings import STATE_FOLDER, Settings
+from edged.config.source import Keys, Source, load_source, salvage, to_line
 from edged.errors import ConfigError
 
 __all__ = [

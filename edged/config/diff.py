@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edged.config import Settings, leaves, to_name
+from edged.config.reading import Settings, leaves, to_name
 
 _AT_START = "outbox."  # a part takes these only when it is made; all others are followed while it runs
 

@@ -1,6 +1,6 @@
 """Profiles: which one is meant now, and the settings as they are with it. Pure; the time is handed in."""
 
-from edged.config_settings import Model, Settings
+from edged.config.settings import Model, Settings
 from edged.errors import ConfigError
 
 MARK = "@"  # of a profile, where a model's name could stand too

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edged.config_settings import Decision, Profile, Settings
-from edged.config_source import Keys
+from edged.config.settings import Decision, Profile, Settings
+from edged.config.source import Keys
 from edged.system.text import without_password
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")

@@ -5,7 +5,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from edged.config import SYSTEM_FILE
+from edged.config.reading import SYSTEM_FILE
 from edged.errors import ConfigError, WriteError
 from edged.system.files import write_file
 

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from edged.config_source import Keys
+from edged.config.source import Keys
 
 Values = dict[str, Any]
 
