@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from edged.boot import Start
 from edged.config.parts import to_access, to_access_of, to_camera, to_jpeg_limits, to_rules
 from edged.config.reading import Settings
 from edged.config.settings import Mqtt as MqttSettings
@@ -21,14 +20,15 @@ from edged.delivery.outbox.queue import Limits
 from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.publisher import Courier
 from edged.doors import Doors
-from edged.following import Following
-from edged.last_good import LastGood
 from edged.process.control import Control
 from edged.process.supervisor import Gone, Supervision
 from edged.report import Report
+from edged.rollout.apply import Following
+from edged.rollout.last_good import LastGood
+from edged.rollout.selector import Running
+from edged.rollout.startup import Start
+from edged.rollout.switcher import Switching
 from edged.service import Service
-from edged.steward import Running
-from edged.switching import Switching
 from edged.system.clock import Clock
 from edged.system.heat import read_heat
 from edged.system.systemd import open_notify

@@ -6,9 +6,9 @@ from typing import Any
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import ModelError
 from edged.errors import EdgedError
-from edged.following import Following
 from edged.orders import to_action, to_wish
 from edged.process.control import Control
+from edged.rollout.apply import Following
 
 _LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _WISHES = "an installed model's name, auto, @profile or @file"

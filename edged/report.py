@@ -6,9 +6,9 @@ from typing import Any
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Health
 from edged.delivery.publisher import Courier
-from edged.following import Following
 from edged.process.supervisor import Supervision
-from edged.switching import Switching
+from edged.rollout.apply import Following
+from edged.rollout.switcher import Switching
 from edged.system.figures import memory_mb, quantile, rate_hz, temperature_c
 
 

@@ -5,11 +5,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from edged.boot import Start, begin, find_config
 from edged.daemon import Daemon
 from edged.errors import EdgedError
 from edged.process.supervisor import GOOD_RUN_S
-from edged.starts import Starts
+from edged.rollout.crashes import Starts
+from edged.rollout.startup import Start, begin, find_config
 from edged.system.clock import Clock
 from edged.system.lock import claimed
 

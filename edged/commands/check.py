@@ -19,7 +19,7 @@ def command(config: Path | None, as_json: bool) -> None:
     from edged.config.machine import surroundings
     from edged.config.reading import read_settings
     from edged.errors import ConfigError
-    from edged.override import load_override
+    from edged.rollout.override import load_override
 
     try:
         reading = read_settings(config)

@@ -12,13 +12,13 @@ from edged.config.profile import to_hour, with_wish
 from edged.config.reading import Settings, to_settings
 from edged.config.source import Source, parse_source, salvage
 from edged.errors import ConfigError
-from edged.last_good import LastGood
 from edged.models.store import Store
 from edged.orders import to_wish
-from edged.override import clear_override, load_override, save_override, to_override
-from edged.proof import BAD, GOOD, Proof
-from edged.starts import Starts
-from edged.steward import Running
+from edged.rollout.crashes import Starts
+from edged.rollout.last_good import LastGood
+from edged.rollout.override import clear_override, load_override, save_override, to_override
+from edged.rollout.selector import Running
+from edged.rollout.trial import BAD, GOOD, Proof
 
 
 def of(text: str) -> Settings:

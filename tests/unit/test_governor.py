@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.models.governor import CALM_S, RATES, Governor, Rung, Step
+from edged.rollout.governor import CALM_S, RATES, Governor, Rung, Step
 from edged.system.heat import Heat, read_heat
 
 RUNGS = (Rung("large", 40.0), Rung("middle", 20.0), Rung("small", 8.0))

@@ -8,9 +8,9 @@ from edged.errors import ModelError
 from edged.models.admission import Admission
 from edged.models.background import Wanted, admit_beside, fit_beside
 from edged.models.fit.fit import Fit, Fitting, NotMeasuredError
-from edged.models.governor import Governor, Rung
 from edged.models.measurements import Measured, Verdict
 from edged.models.store import Installed, Store
+from edged.rollout.governor import Governor, Rung
 
 log = logging.getLogger("edged")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edged.errors import ModelError
-from edged.proof import Proof
-from edged.steward import Running
+from edged.rollout.selector import Running
+from edged.rollout.trial import Proof
 
 log = logging.getLogger("edged")
 

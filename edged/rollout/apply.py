@@ -16,13 +16,13 @@ from edged.config.parts import to_wanted
 from edged.config.profile import FILE
 from edged.config.reading import Reading, Settings
 from edged.errors import ConfigError, EdgedError, ModelError, WriteError
-from edged.intent import Intent
-from edged.last_good import LastGood
-from edged.models.governor import Governor
 from edged.process.supervisor import GOOD_RUN_S
-from edged.starts import MANY
-from edged.steward import Running, Steward
-from edged.switching import Switching
+from edged.rollout.crashes import MANY
+from edged.rollout.desired import Intent
+from edged.rollout.governor import Governor
+from edged.rollout.last_good import LastGood
+from edged.rollout.selector import Running, Steward
+from edged.rollout.switcher import Switching
 
 log = logging.getLogger("edged")
 

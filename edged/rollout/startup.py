@@ -8,10 +8,10 @@ from edged.config.machine import read_checked
 from edged.config.parts import to_wanted
 from edged.config.reading import Reading, find_state_folder
 from edged.errors import ConfigError, ModelError
-from edged.intent import Intent
-from edged.last_good import LastGood
-from edged.starts import MANY
-from edged.steward import Running, Steward
+from edged.rollout.crashes import MANY
+from edged.rollout.desired import Intent
+from edged.rollout.last_good import LastGood
+from edged.rollout.selector import Running, Steward
 from edged.system.clock import Clock
 
 log = logging.getLogger("edged")

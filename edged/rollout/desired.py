@@ -11,7 +11,7 @@ from edged.config.profile import FILE, MARK, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
 from edged.errors import ConfigError, WriteError
-from edged.override import Override, clear_override, load_override, save_override, to_override, to_section
+from edged.rollout.override import Override, clear_override, load_override, save_override, to_override, to_section
 from edged.system.clock import Clock
 
 _REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")

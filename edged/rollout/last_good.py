@@ -17,7 +17,7 @@ from edged.errors import ConfigError, ModelError
 from edged.models.card import Card
 from edged.models.measurements import Measured
 from edged.models.store import Installed
-from edged.steward import Running
+from edged.rollout.selector import Running
 from edged.system.files import read_model, write_file
 
 _FOLDER, _PAIR = "last_good", "pair.json"
