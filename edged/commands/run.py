@@ -16,7 +16,7 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="Log only what is wrong.")
 def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
-    from edged.running import run
+    from edged.daemon.run import run
 
     if sys.stderr is not None:
         faulthandler.enable()  # where every thread was, when the watchdog's SIGABRT ends what hangs

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edged.orders import to_action
+from edged.daemon.requests import to_action
 from edged.process.control import to_request
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401

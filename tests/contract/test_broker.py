@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edged.config.settings import Mqtt, Outbox
-from edged.daemon import open_dispatch
+from edged.daemon.delivery import open_dispatch
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Event

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.config.settings import Mqtt, Outbox
-from edged.daemon import open_dispatch
+from edged.daemon.delivery import open_dispatch
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, State, to_rfc3339
 from edged.system.clock import Clock

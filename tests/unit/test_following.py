@@ -11,9 +11,9 @@ from edged.config.edit import write_model_name
 from edged.config.profile import to_hour, with_wish
 from edged.config.reading import Settings, to_settings
 from edged.config.source import Source, parse_source, salvage
+from edged.daemon.requests import to_wish
 from edged.errors import ConfigError
 from edged.models.store import Store
-from edged.orders import to_wish
 from edged.rollout.crashes import Starts
 from edged.rollout.last_good import LastGood
 from edged.rollout.override import clear_override, load_override, save_override, to_override

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edged.memory import SETTLED_S, MemoryGuard, to_limits
+from edged.daemon.memory import SETTLED_S, MemoryGuard, to_limits
 from edged.system.figures import board_memory_mb, memory_mb
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from edged.daemon.progress import GRACE_S, Progress
+from edged.daemon.watchdog import BROKER_LIMIT_S, FIRST_FRAME_LIMIT_S, LOOK_S, WRITER_LIMIT_S
 from edged.delivery.broker import connection
 from edged.delivery.broker import reconnect as broker
 from edged.models import admission
 from edged.process import supervisor as supervision
 from edged.process.sandbox import START_LIMIT_S as TRIAL_START_LIMIT_S
-from edged.progress import GRACE_S, Progress
-from edged.service import BROKER_LIMIT_S, FIRST_FRAME_LIMIT_S, LOOK_S, WRITER_LIMIT_S
 
 UNIT = Path(__file__).parents[2] / "systemd" / "edged.service"
 
@@ -100,6 +100,6 @@ def test_a_start_has_the_time_that_it_may_take(unit):
 
 
 def test_a_stop_is_not_cut_short(unit):
-    from edged import daemon
+    from edged.daemon import daemon
 
     assert float(unit["TimeoutStopSec"]) > 3 * daemon._STOP_S

@@ -9,12 +9,12 @@ import logging
 import time
 from collections.abc import Callable
 
+from edged.daemon.memory import MemoryGuard, MemoryLimits, to_limits
+from edged.daemon.progress import Progress
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.publisher import Courier
 from edged.errors import EdgedError
-from edged.memory import MemoryGuard, MemoryLimits, to_limits
 from edged.process.supervisor import GOOD_RUN_S, Supervision
-from edged.progress import Progress
 from edged.system.figures import board_memory_mb, memory_mb, rate_hz
 from edged.system.systemd import Notify
 

@@ -5,30 +5,25 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
-from edged.config.parts import to_access, to_access_of, to_camera, to_jpeg_limits, to_rules
+from edged.config.parts import to_access_of, to_camera, to_jpeg_limits, to_rules
 from edged.config.reading import Settings
-from edged.config.settings import Mqtt as MqttSettings
-from edged.config.settings import Outbox as OutboxSettings
 from edged.config.watch import ConfigWatch
-from edged.delivery.broker.reconnect import Broker
+from edged.daemon.delivery import open_dispatch
+from edged.daemon.requests import Requests
+from edged.daemon.status import Report
+from edged.daemon.watchdog import Service
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Measurement, Model, ModelError
-from edged.delivery.outbox.queue import Limits
-from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.publisher import Courier
-from edged.doors import Doors
 from edged.process.control import Control
 from edged.process.supervisor import Gone, Supervision
-from edged.report import Report
 from edged.rollout.apply import Following
 from edged.rollout.last_good import LastGood
 from edged.rollout.selector import Running
 from edged.rollout.startup import Start
 from edged.rollout.switcher import Switching
-from edged.service import Service
 from edged.system.clock import Clock
 from edged.system.heat import read_heat
 from edged.system.systemd import open_notify
@@ -73,7 +68,7 @@ class Daemon:
             behind=start.behind,
         )
         self._report = Report(self._dispatch, self._courier, self._vision, self._switching, self._following)
-        self._doors = Doors(
+        self._requests = Requests(
             Control(settings.state_folder),
             self._dispatch,
             self._following,
@@ -86,7 +81,7 @@ class Daemon:
             self._notify, self._dispatch, self._vision, self._courier, lambda: self._switching.running.installed.card.name
         )
         path = start.intent.path
-        self._watch = ConfigWatch(path, self._doors.on_file) if path is not None else None
+        self._watch = ConfigWatch(path, self._requests.on_file) if path is not None else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._obey_settings(settings)
 
@@ -96,11 +91,11 @@ class Daemon:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._doors.open()
+        self._requests.open()
         self._dispatch.start()
         if self._watch is not None and (sentence := self._watch.start()):
             log.warning("%s", sentence)
-        loop.add_signal_handler(signal.SIGHUP, self._doors.on_file)
+        loop.add_signal_handler(signal.SIGHUP, self._requests.on_file)
         self._courier.begin()
         self._courier.camera("starting")
         if self._start_safe:
@@ -115,7 +110,7 @@ class Daemon:
 
     async def close(self) -> None:
         self._service.close()
-        await self._doors.close()
+        await self._requests.close()
         if self._watch is not None:
             self._watch.close()
         for timer in (self._health_timer, self._tick_timer, self._hours_timer):
@@ -330,21 +325,3 @@ class Daemon:
 
     def _tell_health_now(self) -> None:
         self._dispatch.retain("health", self._report.health())
-
-
-def open_dispatch(*, device: str, state_folder: Path, mqtt: MqttSettings, outbox: OutboxSettings, clock: Clock) -> Dispatch:
-    """All of delivery, not yet started. Never raises: an outbox that can't be opened is told in `degraded`."""
-    limits = Limits(ttl_s=outbox.ttl_s, max_rows=outbox.max_rows, max_bytes=int(outbox.max_mb * 1e6), keep_rows=outbox.keep_rows)
-    opened = open_outbox(
-        state_folder, clock, durability=outbox.durability, limits=limits, min_free_bytes=int(outbox.min_free_mb * 1e6)
-    )
-    broker = Broker(to_access(mqtt, device), f"{mqtt.prefix}/{device}/status")
-    return Dispatch(
-        device=device,
-        prefix=mqtt.prefix,
-        boot=clock.boot,
-        outbox=opened,
-        broker=broker,
-        clock=clock,
-        backlog_per_s=outbox.backlog_per_s,
-    )

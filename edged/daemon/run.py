@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from edged.daemon import Daemon
+from edged.daemon.daemon import Daemon
 from edged.errors import EdgedError
 from edged.process.supervisor import GOOD_RUN_S
 from edged.rollout.crashes import Starts

@@ -1,17 +1,44 @@
 """What people and subscribers may ask of the running daemon: over the local socket, over MQTT, and by a signal."""
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import ModelError
 from edged.errors import EdgedError
-from edged.orders import to_action, to_wish
 from edged.process.control import Control
 from edged.rollout.apply import Following
 
+LARGEST_BYTES = 4096
+_ACTIONS = ("pause", "resume", "snapshot")
 _LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _WISHES = "an installed model's name, auto, @profile or @file"
+
+
+def to_action(payload: bytes) -> str | None:
+    """The action of a `control` message, or None for anything that is not exactly {"action": one of the known}."""
+    if len(payload) > LARGEST_BYTES:
+        return None
+    try:
+        command = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(command, dict) or set(command) != {"action"} or command["action"] not in _ACTIONS:
+        return None
+    return str(command["action"])
+
+
+def to_wish(payload: bytes) -> str | None:
+    """What a `model/set` message asks for, a name, `auto` or `@profile`; None for what can't be one: a path never is."""
+    if not 0 < len(payload) <= 200:
+        return None
+    try:
+        text = payload.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return None
+    is_path = "/" in text or text.endswith(".tflite") or text.startswith((".", "~"))
+    return text if text and text.isprintable() and not is_path else None
 
 
 class _OneAtATime:
@@ -35,7 +62,7 @@ class _OneAtATime:
         self._busy = False
 
 
-class Doors:
+class Requests:
     """Thread: the event loop's. Whatever is not exactly one of the known words changes nothing."""
 
     def __init__(
