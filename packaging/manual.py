@@ -27,7 +27,7 @@ CODES = (
 
 def main() -> None:
     site, folder, date, version = sys.argv[1:]
-    from edged.cli import cli
+    from edged.__main__ import cli
     from edged.system.files import shipped
 
     assert Path(str(shipped())).is_relative_to(site), "the commands must be those of the package that is made"

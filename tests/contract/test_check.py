@@ -238,7 +238,8 @@ def test_faults_are_never_wrapped(tmp_path: Path) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_docs() -> None:
-    from edged import cli, errors
+    from edged import __main__ as cli
+    from edged import errors
 
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", Path("docs/exit-codes.md").read_text(), re.MULTILINE)}
     known = {value for name, value in vars(errors).items() if name.isupper()} | {cli.INTERRUPTED, cli.NOBODY_READS}
