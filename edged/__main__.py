@@ -1,6 +1,6 @@
 """`python -m edged` and the `edged` of the wheel: the front door of the commands.
 
- One file for each verb in edged/commands; `edged VERB` imports that one only.
+One file for each verb in edged/commands; `edged VERB` imports that one only.
 
 Whatever goes wrong leaves here as one sentence on stderr, never wrapped, and an exit code of docs/exit-codes.md.
 """
