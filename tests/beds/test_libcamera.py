@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.contract.test_cameras import card
+from tests.contract.vision.test_cameras import card
 from tests.e2e.running import Edged, wait_for
 from tests.models import any_model_config
 from tests.shared import SHARED, needs_shared
@@ -36,7 +36,7 @@ def in_bed(frames: Path, *command: str) -> list[str]:
 
 
 def test_the_contract_of_cameras_holds_for_picamera2(tmp_path):
-    tests = ["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/contract/test_cameras.py", "-k", "picamera2"]
+    tests = ["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/contract/vision/test_cameras.py", "-k", "picamera2"]
     done = subprocess.run(
         in_bed(show(tmp_path / "frames", card()), *tests), capture_output=True, text=True, timeout=120, check=False
     )

@@ -21,7 +21,7 @@ import pytest
 import tomlkit
 
 from tests.beds.machine import Listener, Machine
-from tests.contract.test_cameras import card
+from tests.contract.vision.test_cameras import card
 from tests.e2e.judge_demo import SHOWN
 from tests.e2e.running import wait_for
 

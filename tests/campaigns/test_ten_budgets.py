@@ -8,7 +8,7 @@ from edged.models.fit.fit import Fitting, to_threads
 from edged.models.install import Wish, add
 from edged.models.store import Store
 from tests.campaigns.size import count, report
-from tests.contract.test_models import REAL, TIMING_ONLY
+from tests.contract.models.test_real_models import REAL, TIMING_ONLY
 from tests.shared import SHARED, needs_shared
 
 SCENE = Scene(width=640, height=480)

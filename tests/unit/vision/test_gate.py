@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edged.vision.frame import Frame
 from edged.vision.gate import Gate, small_luma
-from tests.unit.test_preprocess import framed
+from tests.unit.vision.test_preprocess import framed
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 S = 1_000_000_000

@@ -246,7 +246,7 @@ def test_as_a_command_beside_a_running_daemon(tmp_path: Path, config: dict[str, 
         assert all(one["cure"] for one in found.values() if one["state"] in ("warn", "fail"))
         assert heard.of("status") == ["online"]
         assert heard.of("health")[-1]["vision_restarts"] == 0
-        documented = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+        documented = (Path(__file__).parents[3] / "docs/doctor.md").read_text()
         assert [check for check in found if f"\n| `{check}` |" not in documented] == []
         assert documented.count("\n| `") == len(found)
         plain = doctor("-c", str(running.config))

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from edged.commands.check import to_toml
 from edged.config.settings import Settings
 
-DOC = Path(__file__).parents[2] / "docs" / "config.md"
+DOC = Path(__file__).parents[3] / "docs" / "config.md"
 _LIMITS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from edged.commands.watch import to_json_line, to_line
 from edged.errors import EdgedError
 from edged.process.control import SOCKET, Control
-from tests.contract.test_broker import AN_EVENT, dispatching
+from tests.contract.delivery.test_broker import AN_EVENT, dispatching
 from tests.e2e.running import Broker, Heard, wait_for
 
 

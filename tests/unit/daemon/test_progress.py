@@ -13,7 +13,7 @@ from edged.models import admission
 from edged.process import supervisor as supervision
 from edged.process.sandbox import START_LIMIT_S as TRIAL_START_LIMIT_S
 
-UNIT = Path(__file__).parents[2] / "systemd" / "edged.service"
+UNIT = Path(__file__).parents[3] / "systemd" / "edged.service"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import jsonschema
 
 from edged.delivery.messages import Event, Stamp, to_payload, to_rfc3339, to_schema
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_schemas_in_docs_are_those_of_the_code():

@@ -9,7 +9,7 @@ from edged.vision.cameras.pace import Pace
 from edged.vision.frame import Frame
 from edged.vision.frozen import Vitals, checked
 from edged.vision.snapshot import to_jpeg
-from tests.unit.test_gate import SCENE, WHOLE, at
+from tests.unit.vision.test_gate import SCENE, WHOLE, at
 
 
 def test_the_same_picture_is_counted_and_a_new_one_ends_it():

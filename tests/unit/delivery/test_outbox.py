@@ -12,7 +12,7 @@ from edged.delivery.outbox.failover import Shelves
 from edged.delivery.outbox.queue import Handed, Ledger, Limits
 from edged.delivery.outbox.rows import EVENT, GAP, Row, Session, to_message
 from edged.system.clock import Clock
-from tests.unit.test_clock import Times
+from tests.unit.system.test_clock import Times
 
 YEAR_S = 365 * 86400.0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edged.vision.cameras.planes import unpadded
 from edged.vision.cameras.rotation import rotated
 from edged.vision.frame import Frame
-from tests.unit.test_preprocess import framed
+from tests.unit.vision.test_preprocess import framed
 
 sides = st.integers(2, 24).map(lambda half: half * 4)
 
