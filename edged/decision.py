@@ -12,6 +12,33 @@ NONE, UNKNOWN = "none", "unknown"
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Scores 0..1; None: nobody has said."""
+
+    enter: float | None = None
+    leave: float | None = None
+    margin: float | None = None
+
+
+def to_thresholds(wanted: Thresholds, model: Thresholds) -> tuple[float, float, float]:
+    """enter, leave and margin that hold: what the operator set, else what the model's card says, else 0.6, 0.4 and 0.1.
+
+    What is set always wins: of `enter` and `leave` the one that is not set gives way, so that `leave` is never above `enter`.
+    """
+    enter, leave, margin = (
+        next(value for value in values if value is not None)
+        for values in (
+            (wanted.enter, model.enter, 0.6),
+            (wanted.leave, model.leave, 0.4),
+            (wanted.margin, model.margin, 0.1),
+        )
+    )
+    if leave > enter:
+        enter, leave = (enter, enter) if wanted.leave is None else (leave, leave)
+    return enter, leave, margin
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The thresholds are scores 0..1; a change needs k of the last n classifications and hold_s since the last change."""
 

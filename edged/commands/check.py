@@ -48,10 +48,37 @@ def command(config: Path | None, as_json: bool) -> None:
 
 
 def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
-    """(key, value as in TOML, where it came from) of every key."""
+    """(key, value as in TOML, where it came from) of every key; of what is not set, what holds instead."""
     from edged.config.reading import leaves, to_name
 
-    return [(to_name(keys), to_toml(value), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
+    rows = [(to_name(keys), to_toml(value), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
+    instead = to_instead(settings)
+    return [(key, *instead.get(key, (value, origin))) for key, value, origin in rows]
+
+
+def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
+    """Key → (value, why) of the keys that are not set and that the model or the board answers."""
+    from edged.config.parts import to_rules, to_wanted
+    from edged.errors import ModelError
+    from edged.models.background import would_begin_with
+
+    wanted = to_wanted(settings)
+    limits = {"latency_ms": "half a frame's time at camera.fps", "memory_mb": "leaves 100 MB of memory free"}
+    found = {
+        f"budget.{name}": (to_toml(wanted.budget.to_dict()[name]), f"default for auto: {why}")
+        for name, why in limits.items()
+        if getattr(settings.budget, name) is None and name in wanted.budget.to_dict()
+    }
+    try:
+        model = would_begin_with(wanted)
+    except ModelError:
+        return found
+    rules = to_rules(settings, model.card, model.labels)
+    for name in ("enter", "leave", "margin"):
+        if getattr(settings.decision, name) is None:
+            told = "the card of " if getattr(model.card, name) is not None else "default, for nothing is said by the card of "
+            found[f"decision.{name}"] = (to_toml(getattr(rules, name)), f"{told}{model.card.name}")
+    return found
 
 
 def to_toml(value: object) -> str:

@@ -1,6 +1,7 @@
 """edged fit: the most accurate model that meets the budget on this board, measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,22 @@ def command(
     config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None
 ) -> int:
     """Choose by measuring; exit 69 when nothing fits."""
+    from edged.config.parts import to_budget
     from edged.config.reading import load_settings
     from edged.errors import OK, UNAVAILABLE
     from edged.models.admission import Admission, Scene
-    from edged.models.fit.choice import MOST_MEASURED, Budget
+    from edged.models.fit.choice import MOST_MEASURED
     from edged.models.fit.fit import MEASURE_S, Fitting, to_threads
     from edged.models.fit.plot import to_svg
     from edged.models.store import Store
+    from edged.system.figures import spare_memory_mb
     from edged.system.files import write_file
 
     settings = load_settings(config)
     camera, model = settings.camera, settings.model
     given = {name: limit for name, limit in limits.items() if limit is not None}
-    budget = Budget(**(settings.budget.model_dump() | given))
+    as_auto = settings.model_copy(update={"model": model.model_copy(update={"name": "auto"})})
+    budget = replace(to_budget(as_auto, spare_memory_mb()), **given)
     scene = Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop)
     admission = Admission(settings.state_folder, nice=nice)
     fitting = Fitting(Store(settings.state_folder), admission, scene, to_threads(model.threads, admission.board.cores))

@@ -33,6 +33,7 @@ def to_rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     override = answer["override"]
     rows = [
         ("model", f"{answer['model']} ({answer['chosen']})"),
+        ("decides", "enter {enter:g}, leave {leave:g}, margin {margin:g}".format_map(answer["decision"])),
         ("camera", answer["camera"]),
         ("speed", f"{health['fps']:g} fps" + (f", p95 {latency:g} ms" if latency is not None else "")),
         ("frames", ", ".join(f"{count} {name}" for name, count in frames.items() if count or name == "captured")),

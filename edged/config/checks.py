@@ -34,7 +34,7 @@ def _decision(decision: Decision, above: Keys) -> Iterator[Contradiction]:
     def keys(*names: str) -> tuple[Keys, ...]:
         return tuple((*above, "decision", name) for name in names)
 
-    if decision.leave > decision.enter:
+    if decision.leave is not None and decision.enter is not None and decision.leave > decision.enter:
         yield Contradiction(
             keys("leave", "enter"),
             f"{decision.leave:g} is above enter = {decision.enter:g}: a label would leave as soon as it entered",

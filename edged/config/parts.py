@@ -1,25 +1,55 @@
 """Settings → what each part is given. Pure: parts get values and never the settings."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from edged.config.reading import Settings
 from edged.config.settings import Mqtt
-from edged.decision import Rules
+from edged.decision import Rules, Thresholds, to_thresholds
 from edged.delivery.broker.access import Access
 from edged.models.admission import Scene
 from edged.models.background import Wanted
+from edged.models.card import Card
 from edged.models.fit.choice import Budget
 from edged.models.fit.fit import to_threads
+from edged.system.figures import spare_memory_mb
 
 _OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
 
 
-def to_rules(settings: Settings, labels: tuple[str, ...]) -> Rules:
-    """The decision's thresholds; of the groups only those that this model can see something of."""
+def to_rules(settings: Settings, card: Card, labels: tuple[str, ...]) -> Rules:
+    """The thresholds that hold with this model; of the groups only those that it can see something of."""
     decision = settings.decision
     groups = {name: members for name, members in decision.groups.items() if set(members) & set(labels)}
-    return Rules(ignore=frozenset(decision.ignore), groups=groups, **decision.model_dump(exclude={"ignore", "groups"}))
+    enter, leave, margin = to_thresholds(
+        Thresholds(decision.enter, decision.leave, decision.margin), Thresholds(card.enter, card.leave, card.margin)
+    )
+    return Rules(
+        enter=enter,
+        leave=leave,
+        margin=margin,
+        k=decision.k,
+        n=decision.n,
+        hold_s=decision.hold_s,
+        ignore=frozenset(decision.ignore),
+        groups=groups,
+    )
+
+
+def to_budget(settings: Settings, free_mb: float) -> Budget:
+    """What is set; of what is not, `auto` takes half a frame's time, and what leaves memory for others: each for itself.
+
+    free_mb: what may be taken without harm; infinite where there is plenty. A model that was named is the operator's choice.
+    """
+    budget = Budget(**settings.budget.model_dump())
+    if settings.model.name != "auto":
+        return budget
+    if budget.latency_ms is None:
+        budget = replace(budget, latency_ms=round(500 / settings.camera.fps, 2))
+    if budget.memory_mb is None and free_mb < float("inf"):
+        budget = replace(budget, memory_mb=free_mb)
+    return budget
 
 
 def to_wanted(settings: Settings) -> Wanted:
@@ -31,7 +61,7 @@ def to_wanted(settings: Settings) -> Wanted:
         labels=model.labels,
         family=model.family,
         threads=tuple(to_threads(model.threads, len(os.sched_getaffinity(0)))),
-        budget=Budget(**settings.budget.model_dump()),
+        budget=to_budget(settings, spare_memory_mb()),
         scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop),
     )
 

@@ -71,19 +71,39 @@ class Model(Section):
 
 
 class Budget(Section):
-    latency_ms: float | None = Field(None, gt=0, le=60_000, description="warm p95, frame in memory to scores")
-    memory_mb: float | None = Field(None, gt=0, description="peak of the vision process")
+    latency_ms: float | None = Field(
+        None,
+        gt=0,
+        le=60_000,
+        description="warm p95, frame in memory to scores",
+        json_schema_extra={"unset": "`auto`: half a frame's time"},
+    )
+    memory_mb: float | None = Field(
+        None, gt=0, description="peak of the vision process", json_schema_extra={"unset": "`auto`: what leaves 100 MB free"}
+    )
     size_mb: float | None = Field(None, gt=0, description="size of the model file")
     fps: float | None = Field(None, gt=0, le=240, description="results a second that must be possible")
     min_top1: Ratio | None = Field(None, description="announced accuracy below which a model is not chosen")
 
 
 class Decision(Section):
-    enter: Ratio = Field(0.6, description="score from which a label can become current")
-    leave: Ratio = Field(0.4, description="score below which the current label is given up")
+    enter: Ratio | None = Field(
+        None,
+        description="score from which a label can become current",
+        json_schema_extra={"unset": "as the model's card says, else `0.6`"},
+    )
+    leave: Ratio | None = Field(
+        None,
+        description="score below which the current label is given up",
+        json_schema_extra={"unset": "as the card says, else `0.4`"},
+    )
     k: int = Field(2, ge=1, le=100, description="of the last `n` classifications, so many must agree")
     n: int = Field(3, ge=1, le=100, description="see `k`")
-    margin: Ratio = Field(0.1, description="by so much a label must lead before the next one")
+    margin: Ratio | None = Field(
+        None,
+        description="by so much a label must lead before the next one",
+        json_schema_extra={"unset": "as the card says, else `0.1`"},
+    )
     hold_s: float = Field(1.0, ge=0, le=3600, description="a label stays at least so long")
     ignore: Names = Field(("background",), description="labels that never become current; then it is `none`")
     groups: dict[str, Names] = Field(

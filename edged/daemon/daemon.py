@@ -15,7 +15,7 @@ from edged.daemon.requests import Requests
 from edged.daemon.status import Report
 from edged.daemon.watchdog import Service
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.messages import Measurement, Model, ModelError
+from edged.delivery.messages import DecisionRules, Measurement, Model, ModelError
 from edged.delivery.publisher import Courier
 from edged.process.control import Control
 from edged.process.supervisor import Gone, Supervision
@@ -43,7 +43,7 @@ class Daemon:
     def __init__(self, start: Start, clock: Clock) -> None:
         settings = start.intent.settings()
         self._start_safe, self._facts = start.safe, dict[str, Any]()
-        self._labels = start.running.installed.labels  # of the model that is used, which may be on trial
+        self._used = start.running.installed  # which may be on trial
         self._told: Model | None = None
         self._notify = open_notify()
         self._dispatch: Dispatch = open_dispatch(
@@ -53,7 +53,7 @@ class Daemon:
             outbox=settings.outbox,
             clock=clock,
         )
-        self._courier = Courier(self._dispatch, clock, to_rules(settings, start.running.installed.labels), result_fps=0)
+        self._courier = Courier(self._dispatch, clock, to_rules(settings, self._used.card, self._used.labels), result_fps=0)
         self._vision = Supervision(self._on_message, self._on_gone)
         self._snapshot = bytearray()  # the parts that are here
         self._switching = Switching(start.running, self._vision.send, self._vision.kill, self)
@@ -202,9 +202,9 @@ class Daemon:
         self._facts |= {key: wanted[key] for key in ("width", "height", "dtype")}
         taken = f"{facts['delegate']} took {facts['delegate_nodes']} of {facts['nodes']} nodes"
         log.info("model %s on %s: %s, %d threads", installed.card.name, facts["runtime"], taken, facts["threads"])
-        self._labels = installed.labels
+        self._used = installed
         self._courier.use_model(installed.card.name, installed.labels)
-        self._courier.follow(to_rules(self._settings, installed.labels))
+        self._courier.follow(to_rules(self._settings, installed.card, installed.labels))
         self._vision.send("watch", {"indices": self._courier.watched()})
         self._courier.latency_ms.clear()
 
@@ -240,7 +240,7 @@ class Daemon:
 
     def _obey_settings(self, settings: Settings) -> None:
         """What is followed at once."""
-        self._courier.follow(to_rules(settings, self._labels))
+        self._courier.follow(to_rules(settings, self._used.card, self._used.labels))
         self._courier.tell_results(settings.mqtt.result_fps)
         self._courier.on_event = self._ask_snapshot if settings.snapshot.on_event else None
 
@@ -271,11 +271,16 @@ class Daemon:
             chosen=running.chosen,
             measurement=Measurement(size_mb=installed.size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,
             budget=running.budget,
+            decision=self._thresholds(running),
             **self._facts,
         )
         if model != self._told:
             self._told = model
             self._dispatch.retain("model", model)
+
+    def _thresholds(self, running: Running) -> DecisionRules:
+        rules = to_rules(self._settings, running.installed.card, running.installed.labels)
+        return DecisionRules(enter=rules.enter, leave=rules.leave, margin=rules.margin)
 
     # once in a while
 

@@ -48,6 +48,7 @@ class Report:
             "override": intent.override.model_dump(include={"wish", "door"}) if intent.override else None,
             "model": running.installed.card.name,
             "chosen": running.chosen,
+            "decision": self._courier.thresholds(),
             "camera": self._courier.camera_state,
             "connected": self._dispatch.connected,
             "health": self.health().model_dump(),

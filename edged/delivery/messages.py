@@ -105,6 +105,14 @@ class Measurement(Body):
     threads: int
 
 
+class DecisionRules(BaseModel):
+    """What holds with the active model: set in `[decision]`, else said by its card."""
+
+    enter: float = Field(ge=0, le=1)
+    leave: float = Field(ge=0, le=1)
+    margin: float = Field(ge=0, le=1)
+
+
 class Model(Body):
     card: str
     sha256: str
@@ -119,6 +127,7 @@ class Model(Body):
     chosen: str = Field(description="how and why: config, auto, override, governor, …")
     measurement: Measurement | None = None
     budget: dict[str, float] = Field(default_factory=dict)
+    decision: DecisionRules | None = None
 
 
 class ModelError(Body):

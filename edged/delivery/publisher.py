@@ -72,6 +72,11 @@ class Courier:
         if rules != self._decision.rules:
             self._decision.follow(rules)
 
+    def thresholds(self) -> dict[str, float]:
+        """What holds now: scores 0..1."""
+        rules = self._decision.rules
+        return {"enter": rules.enter, "leave": rules.leave, "margin": rules.margin}
+
     def tell_results(self, fps: float) -> None:
         """At most so many live results a second; 0: none."""
         self._result_every_ns = 1e9 / fps if fps else None

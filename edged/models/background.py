@@ -17,8 +17,8 @@ from typing import Any
 from edged.errors import EdgedError, ModelError
 from edged.models.admission import Admission, Scene
 from edged.models.fit.choice import Budget
-from edged.models.fit.fit import Fitting
-from edged.models.store import Store
+from edged.models.fit.fit import Fitting, NotMeasuredError
+from edged.models.store import Installed, Store
 from edged.process.lifeline import die_with
 
 NICE = 10
@@ -36,6 +36,20 @@ class Wanted:
     threads: tuple[int, ...]
     budget: Budget
     scene: Scene
+
+
+def would_begin_with(wanted: Wanted) -> Installed:
+    """The model that a daemon would begin with: what was chosen before, else the smallest. Measures nothing. Raises ModelError."""
+    store = Store(wanted.state_folder)
+    if wanted.name == "auto":
+        fitting = Fitting(store, Admission(wanted.state_folder), wanted.scene, wanted.threads)
+        try:
+            chosen = fitting.recall(wanted.family, wanted.budget).chosen
+        except NotMeasuredError:
+            chosen = None
+        if chosen is not None:
+            return store.find(chosen.card.name, wanted.labels)
+    return store.find(wanted.name, wanted.labels, wanted.family)
 
 
 async def fit_beside(wanted: Wanted) -> None:

@@ -65,6 +65,9 @@ class Card(_Part):
     output: OutputKind
     announced: Accuracy | None = Field(None, description="the announcement of 2017: the float network before conversion")
     published: Accuracy | None = Field(None, description="of the published file itself")
+    enter: Ratio | None = Field(None, description="score from which an answer of this model is to be believed")
+    leave: Ratio | None = Field(None, description="score below which it is not believed any more")
+    margin: Ratio | None = Field(None, description="by so much its best answer must lead")
     measured: HomeAccuracy | None = Field(None, description="by this project, on its own photographs")
     expected: list[IndexScore] = Field(default_factory=list, description="the best of the probe's first synthetic picture")
     verified: bool = Field(True, description="false: it looks like a known model, but nobody vouched for it")

@@ -1,8 +1,11 @@
 """What the daemon knows of itself: memory, heat, rates. Every path is a parameter, so that a test can hand it a folder."""
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+_LEFT_FREE_MB, _PLENTY_MB, _STEP_MB = 100.0, 500.0, 50.0
 
 
 def memory_mb(pid: int | str = "self", proc: Path = Path("/proc")) -> float:
@@ -24,6 +27,20 @@ def board_memory_mb(proc: Path = Path("/proc")) -> float:
     except OSError:
         return 0.0
     return int(first.split()[1]) / 1024 if first.startswith("MemTotal:") else 0.0
+
+
+@functools.cache
+def spare_memory_mb(proc: Path = Path("/proc")) -> float:
+    """What one more process may take and 100 MB stay free; infinite where 500 MB would still not be missed, or nobody tells.
+
+    In steps of 50 MB and asked once in the life of a process: whatever is chosen by it must not change with each look.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+        spare_mb = int(lines["MemAvailable"].split()[0]) / 1024 - _LEFT_FREE_MB
+    except (OSError, ValueError, KeyError, IndexError):
+        return float("inf")
+    return float("inf") if spare_mb >= _PLENTY_MB else max(_STEP_MB, spare_mb // _STEP_MB * _STEP_MB)
 
 
 def temperature_c(sys: Path = Path("/sys")) -> float | None:

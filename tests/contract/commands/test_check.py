@@ -4,13 +4,16 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from edged import __version__, commands
+from edged.models.catalogue import load_catalogue
 from edged.system.files import shipped
 
 COMMANDS = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
@@ -62,8 +65,6 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "not UTF-8": (b"# x\ndevice = 'K\xfcche'\n", [(2, "", "not UTF-8")]),
     "zero bytes": (b"\0\0\0\0", [(1, "", "not TOML")]),
     "leave above enter": ("[decision]\nenter = 0.5\nleave = 0.6\n", [(3, "decision.leave", "0.6 is above enter = 0.5")]),
-    "leave above the default enter": ("[decision]\nleave = 0.7\n", [(2, "decision.leave", "above enter = 0.6")]),
-    "enter below the default leave": ("[decision]\nenter = 0.3\n", [(2, "decision.enter", "above enter = 0.3")]),
     "k above n": ("[decision]\nn = 2\nk = 3\n", [(3, "decision.k", "3 of the last n = 2")]),
     "latency against fps": ("[budget]\nlatency_ms = 300\n", [(2, "budget.latency_ms", "camera.fps = 5")]),
     "latency against the budget's fps": ("[budget]\nfps = 2\nlatency_ms = 600\n", [(3, "budget.latency_ms", "budget.fps = 2")]),
@@ -244,3 +245,20 @@ def test_the_exit_codes_are_those_of_the_docs() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", Path("docs/exit-codes.md").read_text(), re.MULTILINE)}
     known = {value for name, value in vars(errors).items() if name.isupper()} | {cli.INTERRUPTED, cli.NOBODY_READS}
     assert documented == known
+
+
+def test_what_holds_is_shown_where_nothing_is_set(tmp_path: Path) -> None:
+    """A model's card says from which score its answers are to be believed; the operator's word wins."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (card,) = [one for one in load_catalogue().cards if one.name == "home_0.25_128"]
+    shutil.copy(shipped("models", card.file), models / "mine.tflite")
+    own = card.model_copy(update={"name": "mine", "family": "mine", "file": "", "enter": 0.77, "leave": 0.57, "margin": 0.15})
+    (models / "mine.toml").write_text(tomlkit.dumps(own.to_toml()))
+    path = tmp_path / "edged.toml"
+    path.write_text(f'state_folder = "{tmp_path}"\n[model]\nname = "mine"\n[decision]\nmargin = 0.2\n')
+    lines = edged("check", "-c", path).stdout.splitlines()
+    assert "decision.enter = 0.77  # the card of mine" in lines
+    assert "decision.leave = 0.57  # the card of mine" in lines
+    assert f"decision.margin = 0.2  # {path}:5" in lines
+    assert "budget.latency_ms = no limit  # default" in lines

@@ -29,7 +29,8 @@ def to_rows(section: type[BaseModel]) -> list[str]:
     for name, field in section.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if not isinstance(default, BaseModel) and name != "profile":
-            shown = {"device": "the host name"}.get(name, "no limit" if default is None else f"`{to_toml(default)}`")
+            unset = (field.json_schema_extra or {}).get("unset", "no limit")
+            shown = {"device": "the host name"}.get(name, unset if default is None else f"`{to_toml(default)}`")
             rows.append(f"| `{name}` | {shown} | {to_range(field)} | {field.description} |")
     return rows
 

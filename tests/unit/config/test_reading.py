@@ -13,6 +13,7 @@ from edged.config.faults import show
 from edged.config.reading import choose_state_folder, load_settings, read_settings, to_settings
 from edged.config.settings import Settings, to_device
 from edged.config.source import LONGEST, Source, find_lines
+from edged.decision import Thresholds, to_thresholds
 from edged.errors import ConfigError
 from edged.system.files import shipped
 
@@ -130,9 +131,12 @@ def test_the_shipped_config_has_every_key_with_its_default() -> None:
     values = tomllib.loads(text)
     reading = to_settings(Source("/etc/edged/edged.toml", values, find_lines(text)))
     assert reading.faults == ()
-    defaults = Settings().model_dump(by_alias=True, exclude={"device", "budget", "profile"}, mode="json")
-    shown = reading.settings.model_dump(by_alias=True, exclude={"device", "budget", "profile"}, mode="json")
+    from_the_card = {"decision": {"enter", "leave", "margin"}, "device": True, "budget": True, "profile": True}
+    defaults = Settings().model_dump(by_alias=True, exclude=from_the_card, mode="json")
+    shown = reading.settings.model_dump(by_alias=True, exclude=from_the_card, mode="json")
     assert shown == defaults
+    decision = reading.settings.decision
+    assert (decision.enter, decision.leave, decision.margin) == to_thresholds(Thresholds(), Thresholds())
     for key, origin in reading.settings.origins.items():
         if not key.startswith("profile."):
             assert origin != "default", f"{key} is not in edged.toml"
