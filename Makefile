@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel schemas clean
+.PHONY: bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel docs clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
@@ -51,8 +51,10 @@ bed-package: $(VENV)/dev ## the packages in apt's hands: install offline, upgrad
 	tests/beds/package/build
 	$(BIN)/python -m pytest tests/beds/test_package.py tests/beds/test_offline.py
 
-schemas: $(VENV)/dev ## docs/schemas from the message classes
+docs: $(VENV)/dev ## the documents that are made from the code: schemas, rooms, the tables of config.md
 	$(BIN)/python docs/write_schemas.py
+	$(BIN)/python docs/write_rooms.py
+	EDGED_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/config/test_document.py
 
 clean:
 	rm -rf $(VENV) dist build
