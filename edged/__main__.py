@@ -5,7 +5,6 @@ One file for each verb in edged/commands; `edged VERB` imports that one only.
 Whatever goes wrong leaves here as one sentence on stderr, never wrapped, and an exit code of docs/exit-codes.md.
 """
 
-import difflib
 import importlib
 import os
 import pkgutil
@@ -17,6 +16,7 @@ import click
 import edged.commands
 from edged import __version__
 from edged.errors import FAILED, IO_FAILED, OK, EdgedError
+from edged.system.text import did_you_mean
 
 INTERRUPTED = 130  # as shells say it for SIGINT
 NOBODY_READS = 141  # and for SIGPIPE
@@ -37,8 +37,7 @@ class Verbs(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            ctx.fail(f'no command "{name}"{f" (did you mean {near[0]}?)" if near else ""}; edged --help lists them')
+            ctx.fail(f'no command "{name}"{did_you_mean(name, self.list_commands(ctx))}; edged --help lists them')
         return super().resolve_command(ctx, args)
 
 

@@ -53,7 +53,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LabelChange:
     """One label was left or entered. since_ns and at_ns are the frames' monotonic times."""
 
     event_type: str
@@ -69,7 +69,7 @@ class Decided:
     label: str
     score: float
     groups: dict[str, bool]
-    changes: tuple[Change, ...]
+    changes: tuple[LabelChange, ...]
 
 
 class Decision:
@@ -92,7 +92,7 @@ class Decision:
         """One classification, `scores` by label; labels that are missing count as 0."""
         vote, score = self._vote(scores)
         self._votes.append(vote)
-        changes: tuple[Change, ...] = ()
+        changes: tuple[LabelChange, ...] = ()
         if vote == self.label:
             self._score = score
         elif self._votes.count(vote) >= self.rules.k and self._held(at_ns):
@@ -126,10 +126,10 @@ class Decision:
     def _held(self, at_ns: int) -> bool:
         return self.label is None or at_ns - self._since_ns >= self.rules.hold_s * 1e9
 
-    def _change(self, at_ns: int, label: str, score: float, reason: str) -> tuple[Change, ...]:
-        changes = [Change("entered", label, score, at_ns, at_ns, reason)]
+    def _change(self, at_ns: int, label: str, score: float, reason: str) -> tuple[LabelChange, ...]:
+        changes = [LabelChange("entered", label, score, at_ns, at_ns, reason)]
         if self.label is not None:
-            changes.insert(0, Change("left", self.label, self._score, self._since_ns, at_ns, reason))
+            changes.insert(0, LabelChange("left", self.label, self._score, self._since_ns, at_ns, reason))
         self.label, self._score, self._since_ns = label, score, at_ns
         return tuple(changes)
 
@@ -141,7 +141,7 @@ class Decision:
             return f"only what is ignored {said}"
         return f"{vote} at {self.rules.enter:g} or more {said}"
 
-    def _decided(self, changes: tuple[Change, ...]) -> Decided:
+    def _decided(self, changes: tuple[LabelChange, ...]) -> Decided:
         return Decided(self.label or UNKNOWN, self._score, {name: g.on for name, g in self._groups.items()}, changes)
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from edged.system.shapes import Region
 
-def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float, float, float] | None:
+
+def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Region | None:
     """`0.5,0,0.5,1` by the config's own rules."""
     from edged.config.reading import to_settings
     from edged.config.source import Source
@@ -42,7 +44,7 @@ def command(
     labels: Path | None,
     top: int,
     crop: str | None,
-    region: tuple[float, float, float, float] | None,
+    region: Region | None,
     as_json: bool,
 ) -> None:
     """Say what the model sees in each picture; exit 1 when one could not be read."""

@@ -152,13 +152,15 @@ def remove(name: str, config: Path | None, as_json: bool) -> None:
 
 def to_rows(store: "Store") -> list[dict[str, Any]]:
     """What `list` and `show` tell of each known model; `measured` is the newest p95 on this board."""
-    from edged.models.measurements import Ledger
+    from edged.models.measurements import Measurements
     from edged.system.board import load_board
 
     held = {one.card.name: one for one in store.held()}
     board = load_board().key
     # one entry is "sha256 | runtime | board | threads | scene"
-    measured = {key.split(" | ")[0]: m for key, m in Ledger(store.folder.parent).measurements().items() if f" | {board} | " in key}
+    measured = {
+        key.split(" | ")[0]: m for key, m in Measurements(store.folder.parent).measurements().items() if f" | {board} | " in key
+    }
     rows = []
     for card in store.known():
         here = held.get(card.name)

@@ -61,7 +61,7 @@ def to_json_line(topic: str, payload: bytes) -> str:
     except RecursionError:  # it could just be read, and can't be written
         line = json.dumps({"topic": topic, "payload": {"bytes": len(payload)}}, ensure_ascii=False)
     # JSON escapes only what is below a space; a terminal obeys others too
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else json.dumps(c)[1:-1] for c in line)
+    return printable(line, lambda c: f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else json.dumps(c)[1:-1])
 
 
 def to_line(topic: str, payload: bytes, now_s: float) -> str:

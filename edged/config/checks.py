@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edged.config.settings import Decision, Profile, Settings
+from edged.config.settings import DecisionSection, ProfileSection, Settings
 from edged.config.source import Keys
 from edged.system.text import without_password
 
@@ -30,7 +30,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield from _times(profile, ("profile", name))
 
 
-def _decision(decision: Decision, above: Keys) -> Iterator[Contradiction]:
+def _decision(decision: DecisionSection, above: Keys) -> Iterator[Contradiction]:
     def keys(*names: str) -> tuple[Keys, ...]:
         return tuple((*above, "decision", name) for name in names)
 
@@ -45,7 +45,7 @@ def _decision(decision: Decision, above: Keys) -> Iterator[Contradiction]:
         yield Contradiction(keys("enter", "margin"), "0 with margin = 0 lets any label in; raise one of them")
 
 
-def _times(profile: Profile, above: Keys) -> Iterator[Contradiction]:
+def _times(profile: ProfileSection, above: Keys) -> Iterator[Contradiction]:
     if bool(profile.from_) != bool(profile.until):
         there, absent = ("from", "until") if profile.from_ else ("until", "from")
         yield Contradiction(((*above, there), (*above, absent)), f'needs {absent} beside it, e.g. {absent} = "06:30"')

@@ -8,7 +8,7 @@ _AT_START = "outbox."  # a part takes these only when it is made; all others are
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConfigDiff:
     """`keys`: dotted names of all that differs, those of profiles included. at_start: those that wait for the next start."""
 
     keys: tuple[str, ...]
@@ -18,8 +18,8 @@ class Change:
         return tuple(key for key in self.keys if key.startswith(_AT_START))
 
 
-def to_change(old: Settings, new: Settings) -> Change:
+def to_change(old: Settings, new: Settings) -> ConfigDiff:
     """Every key whose value differs."""
     before = {to_name(keys): value for keys, value in leaves(old)}
     after = {to_name(keys): value for keys, value in leaves(new)}
-    return Change(tuple(key for key in before | after if before.get(key) != after.get(key)))
+    return ConfigDiff(tuple(key for key in before | after if before.get(key) != after.get(key)))

@@ -1,6 +1,5 @@
 """What is wrong with a key, in the operator's words."""
 
-import difflib
 import json
 import typing
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from edged.config.source import Keys
+from edged.system.text import did_you_mean
 
 _PATTERNS = {
     "device": "must be of a-z, 0-9, _ and - only",
@@ -51,12 +51,6 @@ def to_key(loc: Iterable[int | str]) -> Keys:
     return tuple(keys)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean x?)`, or nothing when nothing is near."""
-    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
 def tables(schema: type[BaseModel], above: Keys = ()) -> dict[Keys, type[BaseModel]]:
     """Every table of the config and its schema; the name of a profile is "*"."""
     found = {above: schema}
@@ -81,7 +75,7 @@ def _unknown(where: Keys, value: Any, schema: type[BaseModel]) -> str:
     if above[:1] == ("profile",):
         above = ("profile", "*", *above[2:])
     siblings = known_keys(everywhere[above]) if above in everywhere else []
-    near = nearest(name, siblings)
+    near = did_you_mean(name, siblings)
     if not near:
         # the right name in the wrong place: the commonest slip of all
         places = [(*keys, name) for keys, table in everywhere.items() if name in known_keys(table) and "*" not in keys]
@@ -102,7 +96,8 @@ def _sentence(error: ErrorDetails, keys: Keys) -> str:
             return str(ctx["error"]) if isinstance(given, dict) else f"{ctx['error']}, not {shown}"
         if kind == "literal_error":
             choices = str(ctx["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-            return f"must be one of {', '.join(choices)}, not {shown}{nearest(given, choices) if isinstance(given, str) else ''}"
+            near = did_you_mean(given, choices) if isinstance(given, str) else ""
+            return f"must be one of {', '.join(choices)}, not {shown}{near}"
         return f"{_PATTERNS.get(keys[-1], 'has characters that cannot be used')}, not {shown}"
     wanted: dict[str, Callable[[], str]] = {
         "greater_than": lambda: f"must be more than {_number(ctx['gt'])}",

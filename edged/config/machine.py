@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edged.config.complete import Values, get, is_path
-from edged.config.faults import Fault, nearest, show
+from edged.config.faults import Fault, show
 from edged.config.reading import Reading, Settings, choose_state_folder, read_settings
 from edged.config.source import Keys
 from edged.errors import ModelError
 from edged.models.labels import load_labels
 from edged.models.store import Store
+from edged.system.text import did_you_mean
 
 _FILES: tuple[Keys, ...] = (
     ("model", "labels"),
@@ -110,7 +111,7 @@ def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]
             known = known or known_labels(settings, store)
             for label in labels:
                 if label not in known:
-                    yield Fault(keys, f"no model knows the label {show(label)}{nearest(label, known)}")
+                    yield Fault(keys, f"no model knows the label {show(label)}{did_you_mean(label, known)}")
 
 
 def known_labels(settings: Settings, store: Store) -> set[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from edged.config.reading import Settings
-from edged.config.settings import Mqtt
+from edged.config.settings import MqttSection
 from edged.decision import Rules, Thresholds, to_thresholds
 from edged.delivery.broker.access import Access
 from edged.models.admission import Scene
@@ -80,7 +80,7 @@ def to_camera(settings: Settings) -> dict[str, Any]:
     }
 
 
-def to_access(mqtt: Mqtt, device: str) -> Access:
+def to_access(mqtt: MqttSection, device: str) -> Access:
     """What the section [mqtt] of a config says about the way to the broker."""
     return Access(
         host=mqtt.host,

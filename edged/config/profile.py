@@ -1,6 +1,6 @@
 """Profiles: which one is meant now, and the settings as they are with it. Pure; the time is handed in."""
 
-from edged.config.settings import Model, Settings
+from edged.config.settings import ModelSection, Settings
 from edged.errors import ConfigError
 
 MARK = "@"  # of a profile, where a model's name could stand too
@@ -22,7 +22,7 @@ def with_wish(settings: Settings, wish: str, minute: int | None) -> Settings:
         camera = settings.camera.model_copy(update={"fps": profile.camera.fps})
         settings = settings.model_copy(update={"model": profile.model, "decision": profile.decision, "camera": camera})
     if wish and not wish.startswith(MARK):
-        model = Model(name=wish, threads=settings.model.threads, family=settings.model.family)
+        model = ModelSection(name=wish, threads=settings.model.threads, family=settings.model.family)
         settings = settings.model_copy(update={"model": model})
     return settings
 

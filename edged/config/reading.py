@@ -18,8 +18,9 @@ from edged.config.checks import contradictions
 from edged.config.complete import Values, complete, get, without
 from edged.config.faults import Fault, to_fault, to_key
 from edged.config.settings import STATE_FOLDER, Settings
-from edged.config.source import Keys, Source, load_source, salvage, to_line
+from edged.config.source import Keys, Source, load_source, salvage
 from edged.errors import ConfigError
+from edged.system.text import escaped
 
 __all__ = [
     "Reading",
@@ -49,7 +50,7 @@ class Reading:
         if not faults:
             return None
         faults.sort(key=lambda fault: self._line(fault.keys))
-        return ConfigError([to_line(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults])
+        return ConfigError([escaped(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults])
 
     def _line(self, keys: Keys) -> int:
         """The line of the key, or of the nearest table above that stands in the file."""
@@ -125,13 +126,15 @@ def to_name(keys: Keys) -> str:
 
 def _validate(values: Values) -> tuple[Settings, list[ErrorDetails]]:
     """The settings, with the default for every key that is wrong, and what is wrong."""
-    try:
-        return Settings.model_validate(values), []
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    for one in errors:
-        values = without(values, to_key(one["loc"]))
-    return Settings.model_validate(values), errors
+    errors: list[ErrorDetails] = []
+    while True:  # a table is looked at as a whole only when each of its keys is right
+        try:
+            return Settings.model_validate(values), errors
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+        errors += found
+        for one in found:
+            values = without(values, to_key(one["loc"]))
 
 
 def _stands(keys: Keys, source: Source) -> bool:

@@ -10,19 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
 
+from edged.system.shapes import WHOLE, Region
+
 STATE_FOLDER = "/var/lib/edged"
 
-Region = tuple[float, float, float, float]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
-def _printable(text: str) -> str:
+def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must not hold control characters")
     return text
 
 
-Text = Annotated[str, AfterValidator(_printable)]
+Text = Annotated[str, AfterValidator(_one_line)]
 TopicPrefix = Annotated[str, Field(pattern=r"^[^+#/$\s\x00][^+#\s\x00]*$")]
 Names = Annotated[tuple[Text, ...], Field(strict=False)]  # TOML has arrays, Python freezes tuples
 
@@ -40,14 +41,14 @@ def _inside(region: Region) -> Region:
     return region
 
 
-class Camera(Section):
+class CameraSection(Section):
     kind: Literal["picamera2", "v4l2", "stream", "pictures"] = Field("picamera2", description="which camera looks")
     source: Text = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
     fps: float = Field(5.0, gt=0, le=240, description="pictures a second that are asked of the camera")
     width_px: int = Field(0, ge=0, le=8192, description="picture size that is asked of the camera; 0 = what suits the model")
     height_px: int = Field(0, ge=0, le=8192, description="see `width_px`; both or neither")
     region: Annotated[Region, Field(strict=False)] = Field(
-        (0.0, 0.0, 1.0, 1.0), description="x, y, width, height, each 0..1: the part of the picture that matters"
+        WHOLE, description="x, y, width, height, each 0..1: the part of the picture that matters"
     )
     crop: Literal["full", "centre", "letterbox"] = Field(
         "full", description="inside the region: all of it, the middle 87.5 %, or fitted with bars"
@@ -63,14 +64,14 @@ class Camera(Section):
     _region = field_validator("region")(_inside)
 
 
-class Model(Section):
+class ModelSection(Section):
     name: Text = Field("auto", min_length=1, description="`auto`, an installed or bundled model, or a path to a .tflite")
     labels: Text = Field("", description="labels file, one a line; needed for a bare .tflite, and wins over a card's")
     threads: int = Field(0, ge=0, le=64, description="0 = what fit measured best")
     family: Text = Field("home", min_length=1, description="what `auto` chooses among: `home` (bundled), `imagenet`, or your own")
 
 
-class Budget(Section):
+class BudgetSection(Section):
     latency_ms: float | None = Field(
         None,
         gt=0,
@@ -86,7 +87,7 @@ class Budget(Section):
     min_top1: Ratio | None = Field(None, description="announced accuracy below which a model is not chosen")
 
 
-class Decision(Section):
+class DecisionSection(Section):
     enter: Ratio | None = Field(
         None,
         description="score from which a label can become current",
@@ -134,7 +135,7 @@ def _to_host(host: str) -> str:
     return host
 
 
-class Mqtt(Section):
+class MqttSection(Section):
     host: Text = Field("localhost", min_length=1, max_length=255, description="name or address of the broker")
     port: int = Field(1883, ge=1, le=65535, description="1883, or 8883 for most brokers with TLS")
     version: Annotated[Literal[5, 4], BeforeValidator(_to_protocol)] = Field(5, description='5, or 4 (or "3.1.1") for MQTT 3.1.1')
@@ -154,7 +155,7 @@ class Mqtt(Section):
     _host = field_validator("host")(_to_host)
 
 
-class Outbox(Section):
+class OutboxSection(Section):
     durability: Literal["memory", "balanced", "strict"] = Field(
         "balanced", description="memory: lost with the power; balanced: at most 1 s of events is; strict: none"
     )
@@ -166,13 +167,13 @@ class Outbox(Section):
     backlog_per_s: float = Field(50.0, gt=0, description="late events a second at most, so that live ones never wait")
 
 
-class Gate(Section):
+class GateSection(Section):
     enabled: bool = Field(False, description="do not classify an unchanged scene again")
     threshold: Ratio = Field(0.02, description="mean difference of brightness that counts as a change")
     max_interval_s: float = Field(10.0, gt=0, le=3600, description="classify at least so often")
 
 
-class Snapshot(Section):
+class SnapshotSection(Section):
     on_control: bool = Field(False, description="answer `snapshot` on the topic `control` with a JPEG")
     on_event: bool = Field(False, description="send a JPEG with each event")
     max_px: int = Field(640, ge=16, le=4096, description="longest side of the JPEG")
@@ -180,31 +181,31 @@ class Snapshot(Section):
     max_kb: int = Field(256, ge=4, le=16_384, description="a JPEG that comes out larger is made smaller")
 
 
-class HomeAssistant(Section):
+class HomeAssistantSection(Section):
     enabled: bool = Field(False, description="announce the entities through MQTT discovery")
     discovery_prefix: TopicPrefix = Field("homeassistant", description="where Home Assistant listens")
     name: Text = Field("", max_length=64, description="name of the device there; empty = `device`")
 
 
-class Web(Section):
+class WebSection(Section):
     enabled: bool = Field(False, description="a status page")
     host: Text = Field("127.0.0.1", min_length=1, max_length=255, description="address that it listens on")
     port: int = Field(8080, ge=1, le=65535, description="port that it listens on")
 
 
-class ProfileCamera(Section):
+class ProfileCameraSection(Section):
     fps: float = Field(5.0, gt=0, le=240)
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^(?:|[01]\d:[0-5]\d|2[0-3]:[0-5]\d)$")]
 
 
-class Profile(Section):
+class ProfileSection(Section):
     """Whole sections: what the profile says, and for the rest what the file says outside of it."""
 
-    model: Model = Model()
-    decision: Decision = Decision()
-    camera: ProfileCamera = ProfileCamera()
+    model: ModelSection = ModelSection()
+    decision: DecisionSection = DecisionSection()
+    camera: ProfileCameraSection = ProfileCameraSection()
     from_: TimeOfDay = Field("", alias="from", description='local time, "22:00"; with `until`: active then by itself')
     until: TimeOfDay = Field("", description='local time, "06:30"')
 
@@ -230,17 +231,17 @@ class Settings(Section):
     state_folder: Annotated[Path, Field(strict=False), AfterValidator(_absolute)] = Field(
         Path(STATE_FOLDER), description="outbox, installed models, last good, measurements, control socket"
     )
-    camera: Camera = Camera()
-    model: Model = Model()
-    budget: Budget = Budget()
-    decision: Decision = Decision()
-    mqtt: Mqtt = Mqtt()
-    outbox: Outbox = Outbox()
-    gate: Gate = Gate()
-    snapshot: Snapshot = Snapshot()
-    homeassistant: HomeAssistant = HomeAssistant()
-    web: Web = Web()
-    profile: dict[str, Profile] = Field({}, description="profiles by name")
+    camera: CameraSection = CameraSection()
+    model: ModelSection = ModelSection()
+    budget: BudgetSection = BudgetSection()
+    decision: DecisionSection = DecisionSection()
+    mqtt: MqttSection = MqttSection()
+    outbox: OutboxSection = OutboxSection()
+    gate: GateSection = GateSection()
+    snapshot: SnapshotSection = SnapshotSection()
+    homeassistant: HomeAssistantSection = HomeAssistantSection()
+    web: WebSection = WebSection()
+    profile: dict[str, ProfileSection] = Field({}, description="profiles by name")
 
     # a private attribute, so that `origins = …` in a file is as unknown as any other key
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.errors import ConfigError
+from edged.system.text import escaped
 
 LONGEST = 64 * 1024  # bytes; a config is a page or two, and the parser is not to be fed a disk image
 TALLEST = 400  # lines of one statement; it is parsed anew with each of its lines
@@ -38,7 +39,7 @@ def load_source(path: Path) -> Source:
     try:
         return _load(path)
     except ConfigError as error:
-        raise ConfigError([to_line(fault) for fault in error.faults]) from None
+        raise ConfigError([escaped(fault) for fault in error.faults]) from None
 
 
 def parse_source(path: Path, data: bytes) -> Source:
@@ -46,12 +47,7 @@ def parse_source(path: Path, data: bytes) -> Source:
     try:
         return _parse(path, _decode(path, data))
     except ConfigError as error:
-        raise ConfigError([to_line(fault) for fault in error.faults]) from None
-
-
-def to_line(text: str) -> str:
-    """One line that no terminal takes for a command, whatever stood in the file or in its name."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        raise ConfigError([escaped(fault) for fault in error.faults]) from None
 
 
 def _load(path: Path) -> Source:

@@ -15,7 +15,7 @@ from edged.daemon.requests import Requests
 from edged.daemon.status import Report
 from edged.daemon.watchdog import Service
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.messages import DecisionRules, Measurement, Model, ModelError
+from edged.delivery.messages import DecisionRules, Measurement, Model, ModelErrorBody
 from edged.delivery.publisher import Courier
 from edged.process.control import Control
 from edged.process.supervisor import Gone, Supervision
@@ -250,7 +250,7 @@ class Daemon:
             self._tell_model(running)
 
     def on_refusal(self, asked: str, reason: str) -> None:
-        self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
+        self._dispatch.live("model/error", ModelErrorBody(asked=asked, reason=reason))
 
     def on_safe_mode(self, safe: bool) -> None:
         if safe:

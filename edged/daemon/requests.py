@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.messages import ModelError
+from edged.delivery.messages import ModelErrorBody
 from edged.errors import EdgedError
 from edged.process.control import Control
 from edged.rollout.apply import Following
@@ -130,7 +130,7 @@ class Requests:
         wish = to_wish(payload)
         if wish is None:
             asked, reason = payload[:80].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
-            self._dispatch.live("model/error", ModelError(asked=asked, reason=reason))
+            self._dispatch.live("model/error", ModelErrorBody(asked=asked, reason=reason))
         else:
             self._wishes.ask(wish)
 

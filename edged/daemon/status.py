@@ -9,7 +9,8 @@ from edged.delivery.publisher import Courier
 from edged.process.supervisor import Supervision
 from edged.rollout.apply import Following
 from edged.rollout.switcher import Switching
-from edged.system.figures import memory_mb, quantile, rate_hz, temperature_c
+from edged.system.figures import memory_mb, quantile, rate_hz
+from edged.system.heat import temperature_c
 
 
 class Report:

@@ -17,7 +17,7 @@ from edged.delivery.messages import OFFLINE, ONLINE, QOS, Body, Event, Events, t
 from edged.delivery.outbox.queue import Handed
 from edged.delivery.outbox.rows import to_body, to_message
 from edged.delivery.outbox.writer import Outbox
-from edged.delivery.rate import Pace
+from edged.delivery.rate import TokenBucket
 from edged.delivery.retained import Retained, Stamps
 from edged.system.clock import Clock
 
@@ -40,7 +40,7 @@ class Dispatch:
     ) -> None:
         self._base = f"{prefix}/{device}"
         self._outbox, self._broker, self._clock = outbox, broker, clock
-        self._pace = Pace(backlog_per_s)
+        self._pace = TokenBucket(backlog_per_s)
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._stamps = Stamps(clock, boot)
         self._retained = Retained(self._stamps)

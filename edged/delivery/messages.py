@@ -130,7 +130,9 @@ class Model(Body):
     decision: DecisionRules | None = None
 
 
-class ModelError(Body):
+class ModelErrorBody(Body):
+    model_config = ConfigDict(title="ModelError")  # its name in docs/schemas
+
     asked: str
     reason: str
 
@@ -179,10 +181,9 @@ BODIES: dict[str, tuple[type[Body], ...]] = {
     "event": (Event,),
     "backlog": (LateEvent, Gap),
     "model": (Model,),
-    "model/error": (ModelError,),
+    "model/error": (ModelErrorBody,),
     "health": (Health,),
 }
-RETAINED = frozenset({"status", "label", "state", "model", "camera", "health"})
 QOS = {"result": 0, "health": 0, "snapshot": 0}  # the others: 1
 ONLINE, OFFLINE = "online", "offline"
 

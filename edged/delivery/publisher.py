@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edged.decision import Change, Decided, Decision, Rules
+from edged.decision import Decided, Decision, LabelChange, Rules
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, Frames, Result, Score, Seen, State, Timing, to_rfc3339
 from edged.system.clock import Clock
@@ -192,7 +192,7 @@ class Courier:
             State(label=decided.label, score=decided.score, groups=decided.groups, paused=self.paused, valid_until=valid_until),
         )
 
-    def _to_event(self, change: Change) -> Event:
+    def _to_event(self, change: LabelChange) -> Event:
         return Event(
             event_type=change.event_type,
             label=change.label,

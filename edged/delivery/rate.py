@@ -6,7 +6,7 @@ from collections.abc import Callable
 _BURST = 16
 
 
-class Pace:
+class TokenBucket:
     """A bucket that fills with time. Thread: one at a time."""
 
     def __init__(self, per_s: float, now_s: Callable[[], float] = time.monotonic) -> None:

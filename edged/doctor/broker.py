@@ -28,7 +28,7 @@ class Settable:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningDaemon:
     """The daemon that runs here with this config: its process (0: none does), and what it says does not work."""
 
     pid: int = 0
@@ -36,7 +36,7 @@ class Running:
 
 
 def check_broker(
-    access: Access, base: str, here: Mosquitto, settable: Settable, running: Running, *, snapshot_bytes: int
+    access: Access, base: str, here: Mosquitto, settable: Settable, running: RunningDaemon, *, snapshot_bytes: int
 ) -> Iterator[Finding]:
     """Five findings. `base`: prefix/device."""
     if here.value("use_username_as_clientid") == "true" and access.user and running.pid and access.on_loopback:
@@ -225,7 +225,7 @@ def _without(here: Mosquitto, *keys: str) -> str:
     return " && ".join([*(rf"sudo sed -i '/^\s*{key}\s/d' {shlex.quote(here.file_of(key))}" for key in there), RESTART])
 
 
-def check_client_id(access: Access, heard: Talk, running: Running, set_id: str) -> Finding:
+def check_client_id(access: Access, heard: Talk, running: RunningDaemon, set_id: str) -> Finding:
     """Asked without taking the id: a daemon notices a rival itself, and says so to who asks, and in its retained `health`."""
     online = heard.retained.get("status") == b"online"
     sentences = [*running.degraded, *to_degraded(heard.retained.get("health", b""))]

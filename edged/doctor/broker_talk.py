@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edged.delivery.broker.access import Access
-from edged.delivery.broker.connection import Connection, Limits, Lost
+from edged.delivery.broker.connection import BrokerLimits, Connection, Disconnect
 
 LIMIT_S = 6.0
 _TICK_S = 0.1
 _ECHO_S = 1.5  # an acknowledged message that has not come back by then does not
-_TOO_LARGE = (0x95, 0x97)
 
 
 @dataclass
@@ -23,7 +22,7 @@ class Talk:
     accepted: bool = False
     lost: str = ""
     code: int = 0
-    limits: Limits = field(default_factory=Limits)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
     warning: str = ""
     echoed: set[int] = field(default_factory=set)
     acknowledged: dict[int, int] = field(default_factory=dict)
@@ -66,7 +65,7 @@ class _Ours:
         self._mids: dict[int, int] = {}
         self._sent: dict[bytes, int] = {}
 
-    def on_accepted(self, limits: Limits) -> None:
+    def on_accepted(self, limits: BrokerLimits) -> None:
         assert self.connection is not None
         self.found.accepted, self.found.limits = True, limits
         for topic in ("doctor", "health", "status"):
@@ -98,7 +97,7 @@ class _Ours:
         if size not in self.found.echoed:
             self.over.set()
 
-    def on_lost(self, connection: Connection, lost: Lost) -> None:
+    def on_lost(self, connection: Connection, lost: Disconnect) -> None:
         self.found.lost, self.found.code = lost.reason, lost.code
         self.over.set()
 

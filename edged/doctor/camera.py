@@ -4,11 +4,11 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 from edged.doctor.finding import Finding, fail, ok, skipped, warn, worst
 from edged.doctor.person import Person, describe_mode, group_name, group_number
 from edged.doctor.site import Site
+from edged.system.figures import holders
 from edged.system.text import printable
 
 _LIBCAMERA = ("/dev/media*", "/dev/video*", "/dev/v4l-subdev*", "/dev/dma_heap/linux,cma", "/dev/dma_heap/vidbuf_cached")
@@ -86,27 +86,13 @@ def _closed(site: Site, name: str, person: Person) -> Finding:
 def check_holder(site: Site, nodes: list[str]) -> Finding:
     """Who has a camera's node open, as far as the one who asks may see (root sees all)."""
     wanted = {str(os.path.realpath(site.path(name))) for name in nodes if not name.startswith("/dev/dma_heap")}
-    found = [_holder(site, process) for process in site.glob("/proc/[0-9]*") if wanted & _open_files(site, process)]
+    found = [_holder(site, f"/proc/{pid}") for pid in holders(wanted, site.path("/proc"))]
     strange = [one for one in found if one is not None]
     if strange:
         return worst(strange, strange[0])
     if not nodes:
         return skipped("camera-holder", "there is no camera")
     return ok("camera-holder", "edged itself" if found else "nobody" if os.geteuid() == 0 else "nobody that this user may see")
-
-
-def _open_files(site: Site, process: str) -> set[str]:
-    found = set[str]()
-    try:
-        with os.scandir(site.path(f"{process}/fd")) as files:
-            for file in files:
-                try:
-                    found.add(str(Path(file.path).readlink()))
-                except OSError:
-                    continue
-    except OSError:
-        return set()  # it ended, or is another user's
-    return found
 
 
 _STARTERS = frozenset({"cron.service", "crond.service", "atd.service", "rc-local.service", "ssh.service", "systemd-udevd.service"})

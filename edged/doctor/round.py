@@ -10,7 +10,7 @@ from edged.config.parts import to_access
 from edged.config.reading import Reading, Settings
 from edged.config.settings import STATE_FOLDER
 from edged.delivery.broker.access import CREDENTIAL, Access
-from edged.doctor.broker import CHECKS, Running, Settable, check_broker
+from edged.doctor.broker import CHECKS, RunningDaemon, Settable, check_broker
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock
 from edged.doctor.finding import Finding, skipped
@@ -102,22 +102,22 @@ def _broker(site: Site, settings: Settings, reading: Reading | None, person: Per
             f"{settings.mqtt.prefix}/{settings.device}",
             here,
             settable,
-            next((running for folder in folders if (running := find_running(folder)).pid), Running()),
+            next((running for folder in folders if (running := find_running(folder)).pid), RunningDaemon()),
             snapshot_bytes=settings.snapshot.max_kb * 1024 if settings.snapshot.on_control or settings.snapshot.on_event else 0,
         )
     yield from check_mosquitto(site, here)
 
 
-def find_running(state_folder: Path) -> Running:
+def find_running(state_folder: Path) -> RunningDaemon:
     """The daemon of this state folder, and how it is where it tells."""
     pid = holder_pid(state_folder)
     if not pid:
-        return Running()
+        return RunningDaemon()
     try:
         degraded = ask(state_folder, {"verb": "status"}, patience_s=_PATIENCE_S)["health"]["degraded"]
     except (EdgedError, KeyError, TypeError):
         degraded = []
-    return Running(pid, tuple(map(str, degraded)) if isinstance(degraded, list) else ())
+    return RunningDaemon(pid, tuple(map(str, degraded)) if isinstance(degraded, list) else ())
 
 
 def _with_credential(site: Site, access: Access) -> Access:

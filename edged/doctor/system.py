@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from edged.doctor.finding import Finding, fail, ok, skipped, warn
 from edged.doctor.site import Site
+from edged.system.text import printable
 
 _ELF, _64_BIT = b"\x7fELF", 2
 _OLDEST, _NEWEST = (3, 11), (3, 13)
@@ -67,5 +68,5 @@ def _release(site: Site) -> str:
     for line in site.text("/etc/os-release").splitlines():
         key, _, value = line.partition("=")
         if key == "PRETTY_NAME":
-            return "".join(c for c in value.strip("\"' ") if c.isprintable())[:80]
+            return printable(value.strip("\"' "), lambda _: "")[:80]
     return ""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.errors import ModelError, WriteError
-from edged.models.measurements import Ledger, Measured, Verdict
+from edged.models.measurements import Measured, Measurements, Verdict
 from edged.models.store import Installed
-from edged.process.sandbox import Lost, ThrowAway
+from edged.process.sandbox import SandboxError, ThrowAway
 from edged.system.board import Board, load_board, runtime_version
+from edged.system.shapes import WHOLE, Region
 
 log = logging.getLogger("edged")
 
@@ -37,7 +38,7 @@ class Scene:
     layout: _Layout = "bgr"
     width: int = 640
     height: int = 480
-    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    region: Region = WHOLE
     crop: Literal["full", "centre", "letterbox"] = "full"
 
     @classmethod
@@ -46,7 +47,7 @@ class Scene:
         kind: str,
         width_px: int,
         height_px: int,
-        region: tuple[float, float, float, float],
+        region: Region,
         crop: Literal["full", "centre", "letterbox"],
     ) -> "Scene":
         """What a camera of this kind gives, as far as it is known before it is opened."""
@@ -68,7 +69,7 @@ class Admission:
     nice: int = 0
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.state_folder)
+        self.ledger = Measurements(self.state_folder)
 
     def admit(self, installed: Installed, *, again: bool = False) -> Verdict:
         """The verdict, remembered or new. A refusal for lack of time is not remembered: the board may have been busy."""
@@ -76,7 +77,7 @@ class Admission:
         known = None if again else self.ledger.verdict(key)
         if known is not None:
             return known
-        with _Trial(installed) as trial:
+        with _ProbeProcess(installed) as trial:
             verdict = trial.check()
         if verdict.admitted or not trial.timed_out:
             self.remember(key, verdict)
@@ -90,7 +91,7 @@ class Admission:
         known = None if again else self.ledger.measured(key)
         if known is not None:
             return known
-        with _Trial(installed) as trial:
+        with _ProbeProcess(installed) as trial:
             verdict = trial.check()
             if verdict.admitted or not trial.timed_out:
                 self.remember(self._key(installed), verdict)
@@ -123,7 +124,7 @@ class Admission:
         return f"{installed.sha256} | {self.runtime} | {self.board.key} | {len(installed.labels)} labels {installed.card.output}"
 
 
-class _Trial:
+class _ProbeProcess:
     """One model in one throw-away process. A context: the process ends with it."""
 
     def __init__(self, installed: Installed) -> None:
@@ -131,7 +132,7 @@ class _Trial:
         self._child: ThrowAway | None = None
         self.timed_out = False
 
-    def __enter__(self) -> "_Trial":
+    def __enter__(self) -> "_ProbeProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,7 +152,7 @@ class _Trial:
         try:
             self._child = ThrowAway(_CHILD, {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT"}, one.path)
             kind, answer = self._child.ask("check", wanted, CHECK_LIMIT_S)
-        except Lost as lost:
+        except SandboxError as lost:
             return self._lost(lost)
         if kind != "done":
             return Verdict(admitted=False, reason=str(answer["reason"]))
@@ -163,12 +164,12 @@ class _Trial:
         wanted: dict[str, Any] = asdict(scene) | {"threads": list(threads), "seconds": seconds, "nice": nice}
         try:
             kind, answer = self._child.ask("measure", wanted, CHECK_LIMIT_S + 10 * seconds)
-        except Lost as lost:
+        except SandboxError as lost:
             raise ModelError(f"model {self._installed.card.name} is refused: {self._lost(lost).reason}") from None
         if kind != "done":
             raise ModelError(f"model {self._installed.card.name} is refused: {answer['reason']}")
         return Measured.model_validate(answer)
 
-    def _lost(self, lost: Lost) -> Verdict:
+    def _lost(self, lost: SandboxError) -> Verdict:
         self.timed_out = "no answer" in str(lost) or "not be started" in str(lost) or "SIGXCPU" in str(lost)
         return Verdict(admitted=False, reason=f"the trial of it {lost}")

@@ -1,4 +1,4 @@
-"""`python -m edged.models.background`: what takes seconds and must not hold up the courier, in a process beside it.
+"""`python -m edged.models.background PARENT_PID`: what takes seconds and must not hold up the courier, in a process beside it.
 
 One request as JSON on stdin, one answer on stdout; what was found out is in the ledger. It dies with the courier.
 """
@@ -63,8 +63,8 @@ async def admit_beside(wanted: Wanted) -> None:
 
 
 async def _ask(what: str, wanted: Wanted) -> None:
-    request = json.dumps({"do": what, "parent": os.getpid(), **asdict(wanted), "state_folder": str(wanted.state_folder)})
-    command = (sys.executable, "-P", "-m", "edged.models.background")
+    request = json.dumps({"do": what, **asdict(wanted), "state_folder": str(wanted.state_folder)})
+    command = (sys.executable, "-P", "-m", "edged.models.background", str(os.getpid()))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
     try:
@@ -85,9 +85,9 @@ async def _ask(what: str, wanted: Wanted) -> None:
 
 
 def main() -> None:
+    die_with(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(sys.stdin.read())
-    die_with(request.pop("parent"))
     os.nice(NICE)
     try:
         _do(request.pop("do"), to_wanted(request))

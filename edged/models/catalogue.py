@@ -1,6 +1,5 @@
 """All cards that came with edged."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from edged.errors import ModelError
 from edged.models.card import Card, load_cards
 from edged.system.files import shipped
+from edged.system.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Catalogue:
 
     def near(self, name: str) -> str:
         """` (did you mean …?)`, or nothing."""
-        found = difflib.get_close_matches(name, [card.name for card in self.cards], n=1)
-        return f" (did you mean {found[0]}?)" if found else ""
+        return did_you_mean(name, (card.name for card in self.cards))
 
 
 def load_catalogue(folder: Path | None = None) -> Catalogue:

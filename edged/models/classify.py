@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.errors import ModelError
-from edged.process.sandbox import Lost, ThrowAway
+from edged.process.sandbox import SandboxError, ThrowAway
+from edged.system.shapes import WHOLE, Region
 
 LOAD_LIMIT_S = 30.0
 PICTURE_LIMIT_S = 20.0  # a decode and an inference; the largest of both take 2 s on a Pi Zero 2 W
@@ -23,7 +24,7 @@ class Ask:
     sha256: str
     labels: int
     output: str | None
-    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    region: Region = WHOLE
     crop: str = "full"
     top: int = 3
     threads: int = 1
@@ -63,7 +64,7 @@ def look_at(pictures: Iterable[Path], ask: Ask) -> Iterator[Look]:
             fields = {"picture": str(picture.absolute()), "region": ask.region, "crop": ask.crop, "top": ask.top}
             try:
                 kind, answer = child.ask("look", fields, PICTURE_LIMIT_S)
-            except Lost as lost:
+            except SandboxError as lost:
                 child, crashes = None, crashes + 1
                 if crashes == CRASHES_IN_A_ROW:
                     raise ModelError(
@@ -86,12 +87,12 @@ def _start(ask: Ask) -> ThrowAway:
         child = ThrowAway(
             "edged.vision.classify", {"OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PIXELS), "OPENCV_LOG_LEVEL": "SILENT"}
         )
-    except Lost as lost:
+    except SandboxError as lost:
         raise ModelError(f"the process that looks at pictures {lost}: edged or its libraries are not installed well") from None
     model = {"path": str(ask.model), "sha256": ask.sha256, "labels": ask.labels, "output": ask.output, "threads": ask.threads}
     try:
         kind, answer = child.ask("load", model, LOAD_LIMIT_S)
-    except Lost as lost:
+    except SandboxError as lost:
         raise ModelError(f"{ask.model}: the runtime {lost} while loading it: the file is damaged") from None
     if kind != "loaded":
         child.close()

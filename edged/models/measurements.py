@@ -40,7 +40,7 @@ class _Pages(_Entry):
     fits: dict[str, str] = Field(default_factory=dict)
 
 
-class Ledger:
+class Measurements:
     """Read at each look and written at each entry: two processes may use it, and the last writer wins."""
 
     def __init__(self, state_folder: Path) -> None:

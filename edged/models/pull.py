@@ -20,7 +20,7 @@ _MOST_MEMBERS = 1000
 _TIMES_THE_MODEL, _SLACK_BYTES, _LARGEST_BYTES = 64, 1 << 20, 256 << 20
 
 
-class Progress(Protocol):
+class ProgressBar(Protocol):
     """What a download tells while it runs; tqdm has the same methods."""
 
     total: int
@@ -31,7 +31,12 @@ class Progress(Protocol):
 
 
 def pull(
-    store: Store, card: Card, mirror: str, admission: Admission | None, progress: Progress | bool = False, stall_s: float = STALL_S
+    store: Store,
+    card: Card,
+    mirror: str,
+    admission: Admission | None,
+    progress: ProgressBar | bool = False,
+    stall_s: float = STALL_S,
 ) -> Installed:
     """Download, check, unpack the one .tflite, try it, install it. Raises ModelError, UnavailableError, WriteError."""
     if not card.archive_sha256:
@@ -89,7 +94,7 @@ class _Bounded:
 
 
 def download(
-    url: str, sha256: str, folder: Path, progress: Progress | bool, stall_s: float, most_bytes: int = _LARGEST_BYTES
+    url: str, sha256: str, folder: Path, progress: ProgressBar | bool, stall_s: float, most_bytes: int = _LARGEST_BYTES
 ) -> Path:
     """The archive, whole and with that hash; it is not there otherwise. Raises ModelError, UnavailableError, WriteError."""
     import pooch  # late: only this command needs the network

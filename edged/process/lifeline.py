@@ -1,4 +1,4 @@
-"""A child that dies with its parent, even while it hangs in C: the kernel's death signal (prctl(2), PR_SET_PDEATHSIG)."""
+"""The tie between a child process and its parent: the child does not outlive it."""
 
 import ctypes
 import os
@@ -8,7 +8,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """SIGKILL for this process when the thread of `parent` that started it ends; at once when it is gone already."""
+    """SIGKILL for this process when `parent`, or its thread that forked, ends, even while this one hangs in C (prctl(2)).
+
+    Called first by the child. Ends the process at once where the parent is already gone.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was gone before the signal was armed
         os._exit(1)

@@ -16,11 +16,11 @@ Sentence = Annotated[str, Field(max_length=2000)]
 _Score = Annotated[tuple[Count, Annotated[float, Field(ge=0, le=1.01)]], Field(strict=False)]
 
 
-class _Word(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class _Frames(_Word):
+class _FramesPart(_Message):
     captured: Count
     inferred: Count
     stale: Count
@@ -29,45 +29,45 @@ class _Frames(_Word):
     paused: Count
 
 
-class _Ready(_Word):
+class _ReadyMessage(_Message):
     pid: Count
 
 
-class _Camera(_Word):
+class _CameraMessage(_Message):
     state: Literal["starting", "ok", "lost", "frozen", "paused"]
     fault: Annotated[str, Field(max_length=40)]
     reason: Sentence
 
 
-class _Timing(_Word):
+class _TimingPart(_Message):
     capture: float
     preprocess: Milliseconds
     invoke: Milliseconds
     postprocess: Milliseconds
 
 
-class _Result(_Word):
+class _ResultMessage(_Message):
     index: Count
     captured_ns: Nanoseconds
     width: Count
     height: Count
     picture: Annotated[str, Field(max_length=255)]
     scores: Annotated[list[_Score], Field(max_length=2000)]
-    timing_ms: _Timing
-    frames: _Frames
+    timing_ms: _TimingPart
+    frames: _FramesPart
 
 
-class _Gated(_Word):
+class _GatedMessage(_Message):
     captured_ns: Nanoseconds
-    frames: _Frames
+    frames: _FramesPart
 
 
-class _Beat(_Word):
-    frames: _Frames
+class _BeatMessage(_Message):
+    frames: _FramesPart
     memory_mb: Annotated[float, Field(ge=0)]
 
 
-class _Input(_Word):
+class _InputPart(_Message):
     width: Count
     height: Count
     dtype: Literal["uint8", "int8", "float32"]
@@ -76,49 +76,49 @@ class _Input(_Word):
     float_range: Annotated[tuple[float, float], Field(strict=False)]
 
 
-class _Facts(_Word):
+class _FactsPart(_Message):
     runtime: Annotated[str, Field(max_length=80)]
     delegate: Annotated[str, Field(max_length=80)]
     delegate_nodes: Count
     nodes: Count
     threads: Count
-    input: _Input
+    input: _InputPart
     label_count: Count
     output: Literal["probabilities", "logits"]
 
 
-class _Loaded(_Word):
+class _LoadedMessage(_Message):
     number: Count
     path: str
     sha256: Annotated[str, Field(max_length=64)]
     load_ms: Milliseconds
-    facts: _Facts
+    facts: _FactsPart
 
 
-class _LoadFailed(_Word):
+class _LoadFailedMessage(_Message):
     number: Count
     path: str
     reason: Sentence
 
 
-class _ModelFailed(_Word):
+class _ModelFailedMessage(_Message):
     reason: Sentence
 
 
-class _Snapshot(_Word):
+class _SnapshotMessage(_Message):
     last: bool
 
 
-_WORDS: dict[str, type[_Word]] = {
-    "ready": _Ready,
-    "camera": _Camera,
-    "result": _Result,
-    "gated": _Gated,
-    "beat": _Beat,
-    "loaded": _Loaded,
-    "load_failed": _LoadFailed,
-    "model_failed": _ModelFailed,
-    "snapshot": _Snapshot,
+_WORDS: dict[str, type[_Message]] = {
+    "ready": _ReadyMessage,
+    "camera": _CameraMessage,
+    "result": _ResultMessage,
+    "gated": _GatedMessage,
+    "beat": _BeatMessage,
+    "loaded": _LoadedMessage,
+    "load_failed": _LoadFailedMessage,
+    "model_failed": _ModelFailedMessage,
+    "snapshot": _SnapshotMessage,
 }
 
 

@@ -1,7 +1,7 @@
 """A process that may crash, hang or eat memory in our place: started for one errand, asked, and thrown away.
 
 Native decoders and runtimes can't be trusted with files of unknown origin; whatever such a file does to them ends here
-as a `Lost` with its reason. The module that is started calls `begin` first.
+as a `SandboxError` with its reason. The module that is started calls `begin` first.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from edged.process.pipe import Pipe
 START_LIMIT_S = 60.0  # importing OpenCV and the runtime from a slow card
 
 
-class Lost(Exception):
+class SandboxError(Exception):
     """The process is no more; `str()` says what happened to it."""
 
 
@@ -31,7 +31,7 @@ class ThrowAway:
     """The asking end. Start it from the main thread: the child's death signal follows the thread that forks."""
 
     def __init__(self, module: str, environment: Mapping[str, str], owned: Path | None = None) -> None:
-        """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises Lost.
+        """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises SandboxError.
 
         owned: the file that it will open; where root asks, its owner's rights are all that the process gets.
         """
@@ -54,12 +54,12 @@ class ThrowAway:
         except OSError as error:
             for end in (ours, theirs, self._said):
                 end.close()
-            raise Lost(f"could not be started: {error.strerror or error}") from None
+            raise SandboxError(f"could not be started: {error.strerror or error}") from None
         theirs.close()
         self._answer(START_LIMIT_S)
 
     def ask(self, kind: str, fields: Mapping[str, Any], within_s: float) -> tuple[str, dict[str, Any]]:
-        """The answer's kind and fields. Raises Lost when the process dies over it or is silent for too long; it is dead then."""
+        """The answer: kind, fields. Raises SandboxError when the process dies over it or is silent too long; then it is dead."""
         with contextlib.suppress(OSError):  # it is gone, and the next line finds out how
             self._pipe.send(kind, fields)
         return self._answer(within_s)
@@ -76,13 +76,13 @@ class ThrowAway:
         poll.register(self._pipe.fileno(), select.POLLIN)
         if not poll.poll(within_s * 1000):
             self.close()
-            raise Lost(f"gave no answer within {within_s:g} s")
+            raise SandboxError(f"gave no answer within {within_s:g} s")
         try:
             message = self._pipe.receive()
         except (OSError, json.JSONDecodeError):
             message = None
         if message is None:
-            raise Lost(self._obituary())
+            raise SandboxError(self._obituary())
         kind, fields, _ = message
         return kind, fields
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.config.settings import Model, Settings
+from edged.config.settings import ModelSection, Settings
 from edged.errors import WriteError
 from edged.system.files import sync_folder, write_file
 
@@ -53,6 +53,6 @@ def clear_override(state_folder: Path) -> None:
         raise WriteError(f"{state_folder / _FILE}: cannot be removed: {error.strerror}") from None
 
 
-def to_section(model: Model) -> str:
+def to_section(model: ModelSection) -> str:
     """A short name for everything that `[model]` says."""
     return hashlib.sha256(json.dumps(model.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]

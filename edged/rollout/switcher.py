@@ -22,7 +22,7 @@ WAITING = "it is in use and proves itself as soon as the camera gives frames"
 Facts = dict[str, Any]
 
 
-class Owner(Protocol):
+class SwitchListener(Protocol):
     """What the switching tells. Thread: the event loop's."""
 
     def on_use(self, running: Running, facts: Facts) -> None:
@@ -52,7 +52,7 @@ class Switching:
     """Thread: the event loop's. `running` is the model that is proven, or was given; it comes back after each restart."""
 
     def __init__(
-        self, running: Running, send: Callable[[str, Mapping[str, Any]], bool], kill: Callable[[str], None], owner: Owner
+        self, running: Running, send: Callable[[str, Mapping[str, Any]], bool], kill: Callable[[str], None], owner: SwitchListener
     ) -> None:
         """send, kill: the vision process's."""
         self.running = running

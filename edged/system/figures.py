@@ -1,8 +1,9 @@
-"""What the daemon knows of itself: memory, heat, rates. Every path is a parameter, so that a test can hand it a folder."""
+"""Figures of processes and of the machine: memory, open files, rates. Paths are parameters: a test hands over a folder."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 _LEFT_FREE_MB, _PLENTY_MB, _STEP_MB = 100.0, 500.0, 50.0
@@ -18,6 +19,25 @@ def memory_mb(pid: int | str = "self", proc: Path = Path("/proc")) -> float:
         if line.startswith("VmRSS:"):
             return round(int(line.split()[1]) / 1024, 1)
     return 0.0
+
+
+def holders(files: Collection[str], proc: Path = Path("/proc")) -> Iterator[int]:
+    """The processes that have one of these files open, by number, as far as this user may see: root sees all.
+
+    files: resolved paths.
+    """
+    for process in sorted((one for one in proc.glob("[0-9]*") if one.name.isdecimal()), key=lambda one: int(one.name)):
+        if any(link in files for link in _open_files(process)):
+            yield int(process.name)
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    try:
+        for file in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield str(file.readlink())
+    except OSError:  # it ended, or is another user's
+        return
 
 
 def board_memory_mb(proc: Path = Path("/proc")) -> float:
@@ -41,17 +61,6 @@ def spare_memory_mb(proc: Path = Path("/proc")) -> float:
     except (OSError, ValueError, KeyError, IndexError):
         return float("inf")
     return float("inf") if spare_mb >= _PLENTY_MB else max(_STEP_MB, spare_mb // _STEP_MB * _STEP_MB)
-
-
-def temperature_c(sys: Path = Path("/sys")) -> float | None:
-    """The hottest thermal zone; None where the board has none."""
-    found = []
-    for zone in sorted(sys.glob("class/thermal/thermal_zone*/temp")):
-        try:
-            found.append(int(zone.read_text()) / 1000)
-        except (OSError, ValueError):
-            continue
-    return max(found, default=None)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

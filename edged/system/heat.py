@@ -5,7 +5,10 @@ from pathlib import Path
 
 HOT_C = 80.0  # where a Pi's firmware begins to slow the processor down
 COOL_C = 72.0
-_UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 0x1, 0x2, 0x4, 0x8  # get_throttled's bits of this moment
+# get_throttled's bits of this moment; since the board's start: the same, so many bits higher
+UNDER_VOLTAGE, SLOWED = 0x1, 0x2 | 0x4 | 0x8  # the latter: capped, throttled, soft temperature limit
+SINCE_START = 16
+_LONGEST_BYTES = 40  # of a number in sysfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,36 @@ class Heat:
 
 def read_heat(sys: Path = Path("/sys")) -> Heat:
     """Microseconds. What is absent or unreadable is no trouble."""
-    zones = [_number(zone) for zone in sys.glob("class/thermal/thermal_zone*/temp")]
-    degrees = [milli / 1000 for milli in zones if milli is not None]
-    # the firmware's word; hexadecimal, with or without 0x
-    flags = _number(sys / "devices/platform/soc/soc:firmware/get_throttled", 16) or 0
-    alarms = [_number(alarm) for alarm in sys.glob("class/hwmon/hwmon*/in0_lcrit_alarm")]
+    flags = throttled_flags(sys) or 0
     return Heat(
-        temperature_c=max(degrees, default=None),
-        throttled=bool(flags & (_CAPPED | _THROTTLED | _SOFT_LIMIT)),
-        under_voltage=bool(flags & _UNDER_VOLTAGE) or any(alarms),
+        temperature_c=temperature_c(sys),
+        throttled=bool(flags & SLOWED),
+        under_voltage=bool(flags & UNDER_VOLTAGE) or any(voltage_alarms(sys)),
     )
+
+
+def temperature_c(sys: Path = Path("/sys")) -> float | None:
+    """The hottest thermal zone; None where the board has none."""
+    zones = [_number(zone) for zone in sys.glob("class/thermal/thermal_zone*/temp")]
+    return max((milli / 1000 for milli in zones if milli is not None and abs(milli) < 1_000_000), default=None)
+
+
+def throttled_flags(sys: Path = Path("/sys")) -> int | None:
+    """The firmware's get_throttled, where sysfs has it: hexadecimal, with or without 0x."""
+    found = (_number(file, 16) for file in sorted(sys.glob("devices/platform/soc*/*firmware/get_throttled")))
+    return next((flags for flags in found if flags is not None), None)
+
+
+def voltage_alarms(sys: Path = Path("/sys")) -> list[int | None]:
+    """The alarms for a supply voltage that is too low: 1 = now. Empty where the board has no such sensor."""
+    return [_number(alarm) for alarm in sys.glob("class/hwmon/hwmon*/in0_lcrit_alarm")]
 
 
 def _number(path: Path, base: int = 10) -> int | None:
     try:
-        return int(path.read_text().strip(), base)
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        with path.open("rb") as file:
+            return int(file.read(_LONGEST_BYTES), base)
     except (OSError, ValueError):
         return None

@@ -4,15 +4,19 @@ ai-edge-litert is TFLite under its present name; tflite-runtime is its last rele
 Interpreter class. The classic Interpreter and not CompiledModel: the latter crashes on a truncated file.
 """
 
+import hashlib
 import importlib
 import importlib.metadata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
+from edged.system.files import read_model
+from edged.system.shapes import check_fixed, check_input, check_output
 from edged.vision.preprocess import Input
 
 OutputKind = Literal["probabilities", "logits"]
@@ -20,7 +24,6 @@ OutputKind = Literal["probabilities", "logits"]
 # tflite-runtime is there only where somebody chose it (the extra), so it is asked first
 _RUNTIMES = (("tflite_runtime.interpreter", "tflite-runtime"), ("ai_edge_litert.interpreter", "ai-edge-litert"))
 _DTYPES: dict[Any, Literal["uint8", "int8", "float32"]] = {np.uint8: "uint8", np.int8: "int8", np.float32: "float32"}
-_LARGEST_PX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Classifier:
         if model[4:8] != b"TFL3":
             raise ModelError("this is not a TFLite model: the mark TFL3 is missing at its beginning")
         runtime, self._runtime_name = load_runtime()
-        self._model = model  # the interpreter reads from it as long as it lives
+        self.model = model  # the interpreter reads from it as long as it lives
         try:
             self._net = runtime.Interpreter(model_content=model, num_threads=threads)
             self._net.allocate_tensors()
@@ -91,15 +94,11 @@ class Classifier:
         if len(outputs) != 1:
             raise ModelError(f"the model has {len(outputs)} outputs, as a detector has; an image classifier has one")
         into, out = inputs[0], outputs[0]
-        if any(int(side) < 1 for side in (*into["shape_signature"], *out["shape_signature"])):
-            raise ModelError(f"the model's shapes are dynamic ({_shape(into['shape_signature'])}); edged needs fixed ones")
-        if len(into["shape"]) != 4 or into["shape"][0] != 1 or into["shape"][3] != 3:
-            raise ModelError(f"the model's input is {_shape(into['shape'])}; a picture is 1 x height x width x 3")
-        if max(into["shape"]) > _LARGEST_PX:
-            raise ModelError(f"the model's input is {_shape(into['shape'])}; edged takes at most {_LARGEST_PX} px a side")
-        if len(out["shape"]) != 2 or out["shape"][0] != 1:
-            kind = "an embedding" if out["shape"][-1] == out["shape"].size else "a segmentation or an embedding"
-            raise ModelError(f"the model's output is {_shape(out['shape'])}, {kind}; scores are 1 x labels")
+        for tensor in (into, out):
+            signature = tuple(map(int, tensor["shape_signature"]))
+            check_fixed(str(tensor["name"]), signature, dynamic=any(side < 1 for side in signature))
+        check_input(tuple(map(int, into["shape"])))
+        check_output(tuple(map(int, out["shape"])))
         for name, tensor in (("input", into), ("output", out)):
             if tensor["dtype"] not in _DTYPES:
                 raise ModelError(f"the model's {name} is {np.dtype(tensor['dtype']).name}; edged takes uint8, int8 and float32")
@@ -133,6 +132,26 @@ class Classifier:
         return "probabilities" if scale and zero == least and 0.99 <= 256 * scale <= 1.01 else "logits"
 
 
+def load_classifier(
+    path: Path, sha256: str, labels: int, *, threads: int = 1, output: OutputKind | None = None
+) -> tuple[Classifier, str]:
+    """The model of a file, run once so that its first picture takes no longer than the others, and the file's SHA-256.
+
+    sha256: what it must be, or "". Raises ModelError: unreadable, another file, no image classifier, not `labels` scores.
+    """
+    model = read_model(path)
+    found = hashlib.sha256(model).hexdigest()
+    if sha256 and found != sha256:
+        differs = f"SHA-256 {found[:12]}…, not {sha256[:12]}…"
+        raise ModelError(f"the file is not the one that was asked for ({differs}): it changed while it was being read")
+    classifier = Classifier(model, threads=threads, output=output)
+    if classifier.facts.label_count != labels:
+        raise ModelError(f"the model gives {classifier.facts.label_count} scores, but there are {labels} labels")
+    wanted = classifier.facts.input
+    classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
+    return classifier, found
+
+
 def _taken(own: list[dict[str, Any]], delegate: dict[str, Any]) -> set[int]:
     """The graph's own nodes between the delegate's inputs and its outputs: those that it replaced."""
     maker = {int(tensor): n for n, op in enumerate(own) for tensor in op["outputs"]}
@@ -144,10 +163,6 @@ def _taken(own: list[dict[str, Any]], delegate: dict[str, Any]) -> set[int]:
             found.add(node)
             wanted += [int(tensor) for tensor in own[node]["inputs"] if int(tensor) not in given]
     return found
-
-
-def _shape(shape: NDArray[np.int32]) -> str:
-    return " x ".join(str(int(side)) for side in shape)
 
 
 def _first_line(error: Exception) -> str:

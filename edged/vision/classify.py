@@ -3,7 +3,6 @@
 Files and models of unknown origin are decoded and run here, with limits; the asking end is edged/models/classify.py.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -15,8 +14,7 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.process.sandbox import begin
-from edged.system.files import read_model
-from edged.vision.classifier import Classifier
+from edged.vision.classifier import Classifier, OutputKind, load_classifier
 from edged.vision.frame import Frame
 from edged.vision.preprocess import to_tensor
 
@@ -36,22 +34,14 @@ class Album:
     def __init__(self) -> None:
         self._classifier: Classifier | None = None
 
-    def load(self, path: str, sha256: str, labels: int, output: str | None, threads: int) -> tuple[str, dict[str, Any]]:
+    def load(self, path: str, sha256: str, labels: int, output: OutputKind | None, threads: int) -> tuple[str, dict[str, Any]]:
         """Take the model, and try it once, so that a model that can't run is told before the first picture."""
         try:
-            model = read_model(Path(path))
-            if sha256 and hashlib.sha256(model).hexdigest() != sha256:
-                raise ModelError("the file changed while it was being read")
-            classifier = Classifier(model, threads=threads, output=output)  # type: ignore[arg-type]
-            if classifier.facts.label_count != labels:
-                raise ModelError(f"the model has {classifier.facts.label_count} scores, but there are {labels} labels")
-            wanted = classifier.facts.input
-            classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
+            self._classifier, _ = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as error:
             return "refused", {"reason": str(error)}
         except MemoryError:
             return "refused", {"reason": f"the model needs more than {MEMORY_MB} MB"}
-        self._classifier = classifier
         return "loaded", {}
 
     def look(self, picture: str, region: list[float], crop: str, top: int) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Layout = Literal["bgr", "rgb", "gray", "nv12", "yuv420"]
+PLANAR = frozenset({"nv12", "yuv420"})  # brightness in whole, then colour at half the width and height
+
+
+def to_pixel_shape(layout: Layout, width: int, height: int) -> tuple[int, ...]:
+    """The shape of a frame's pixels."""
+    if layout == "gray":
+        return height, width
+    if layout in PLANAR:
+        return height * 3 // 2, width
+    return height, width, 3
 
 
 @dataclass(frozen=True, slots=True)

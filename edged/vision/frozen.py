@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.vision.cameras.camera import CameraFault
-from edged.vision.frame import Frame
+from edged.vision.frame import PLANAR, Frame, to_pixel_shape
 
 _EVERY_PX = 4
 _DARK, _FLAT = 32, 4.0  # of 255; black is 16 in the planes that cameras give
@@ -45,11 +45,9 @@ def checked(frame: object) -> Frame:
     """The frame, if it is one. Raises CameraFault("format") for what could not be classified."""
     if not isinstance(frame, Frame):
         raise CameraFault("read_error", "the camera answered without a frame")
-    planar = frame.layout in ("nv12", "yuv420")
-    tall = frame.height * 3 // 2 if planar else frame.height
-    wanted: tuple[int, ...] = (tall, frame.width) if planar or frame.layout == "gray" else (tall, frame.width, 3)
+    wanted = to_pixel_shape(frame.layout, frame.width, frame.height)
     pixels: NDArray[np.uint8] = frame.pixels
-    odd = planar and (frame.width % 2 or frame.height % 2)
+    odd = frame.layout in PLANAR and (frame.width % 2 or frame.height % 2)
     if pixels.shape != wanted or pixels.dtype != np.uint8 or not pixels.size or odd:
         given, said = " x ".join(map(str, pixels.shape)), f"a {frame.layout} frame of {frame.width} x {frame.height}"
         raise CameraFault("format", f"the camera gave {given} {pixels.dtype} for {said}")

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.system.shapes import Region
 from edged.vision.frame import Frame
 
 _WIDE, _HIGH = 32, 24
@@ -19,7 +20,7 @@ class Gate:
         self._looked: NDArray[np.int16] | None = None
         self._looked_ns = 0
 
-    def is_still(self, frame: Frame, region: tuple[float, float, float, float]) -> bool:
+    def is_still(self, frame: Frame, region: Region) -> bool:
         """True when this frame need not be classified; else it is taken for the one that was."""
         now = small_luma(frame, region)
         still = (
@@ -36,7 +37,7 @@ class Gate:
         self._looked = None
 
 
-def small_luma(frame: Frame, region: tuple[float, float, float, float]) -> NDArray[np.int16]:
+def small_luma(frame: Frame, region: Region) -> NDArray[np.int16]:
     """(24, 32) brightness of the region, 0..255, from a few samples of each part. Pure."""
     x, y, w, h = region
     left, top = int(x * frame.width), int(y * frame.height)

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.system.shapes import WHOLE, Region
 from edged.vision.frame import Frame, Layout
 
 Crop = Literal["full", "centre", "letterbox"]
-Region = tuple[float, float, float, float]
 
 CENTRE = 0.875  # of each side: what the published accuracies were measured with
 _GREY = 128  # the bars of a letterbox
@@ -45,12 +45,12 @@ class Input:
     float_range: tuple[float, float] = (-1.0, 1.0)
 
 
-def to_tensor(frame: Frame, wanted: Input, region: Region = (0.0, 0.0, 1.0, 1.0), crop: Crop = "full") -> NDArray[np.generic]:
+def to_tensor(frame: Frame, wanted: Input, region: Region = WHOLE, crop: Crop = "full") -> NDArray[np.generic]:
     """(1, height, width, 3) in the graph's dtype. Pure; any thread."""
     return quantise(to_rgb(frame, wanted.width, wanted.height, region, crop), wanted)[None]
 
 
-def to_rgb(frame: Frame, width: int, height: int, region: Region = (0.0, 0.0, 1.0, 1.0), crop: Crop = "full") -> NDArray[np.uint8]:
+def to_rgb(frame: Frame, width: int, height: int, region: Region = WHOLE, crop: Crop = "full") -> NDArray[np.uint8]:
     """The part of the frame that matters as (height, width, 3) uint8 RGB. Pure; any thread."""
     left, top, wide, high = _part(frame, region, crop)
     if crop != "letterbox":

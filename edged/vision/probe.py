@@ -5,13 +5,12 @@ end is edged/models/admission.py.
 """
 
 import gc
-import hashlib
 import os
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from edged.errors import ModelError
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
-from edged.system.files import read_model
-from edged.vision.classifier import Classifier, Facts
-from edged.vision.frame import Frame, Layout
-from edged.vision.preprocess import Crop, Region, to_rgb, to_tensor
+from edged.system.shapes import Region
+from edged.vision.classifier import Classifier, Facts, OutputKind, load_classifier
+from edged.vision.frame import Frame, Layout, to_pixel_shape
+from edged.vision.preprocess import Crop, to_rgb, to_tensor
 from edged.vision.process import peak_memory_mb
 
 MEMORY_MB = 1024
@@ -39,22 +38,19 @@ class Probe:
 
     def __init__(self) -> None:
         self._model = b""
-        self._output: Literal["probabilities", "logits"] | None = None
+        self._output: OutputKind | None = None
 
-    def check(self, path: str, sha256: str, labels: int, output: str | None, expected: list[tuple[int, float]]) -> dict[str, Any]:
+    def check(
+        self, path: str, sha256: str, labels: int, output: OutputKind | None, expected: list[tuple[int, float]]
+    ) -> dict[str, Any]:
         """Shapes, label count, and scores that are finite, deterministic, not constant, and the expected ones where known."""
-        model = read_model(Path(path))
-        if hashlib.sha256(model).hexdigest() != sha256:
-            raise ModelError("the file changed while it was being read")
-        classifier = Classifier(model, threads=1, output=output)  # type: ignore[arg-type]
+        classifier, _ = load_classifier(Path(path), sha256, labels, output=output)
         facts = classifier.facts
-        if facts.label_count != labels:
-            raise ModelError(f"the model gives {facts.label_count} scores, but there are {labels} labels")
         rows = [classifier.classify(to_tensor(frame, facts.input)) for frame in synthetic_frames()]
         again = classifier.classify(to_tensor(synthetic_frames()[0], facts.input))
         if fault := to_fault(rows, again, expected):
             raise ModelError(fault)
-        self._model, self._output = model, facts.output
+        self._model, self._output = classifier.model, facts.output
         first = rows[0]
         best = [[int(i), round(float(first[i]), 4)] for i in np.argsort(-first, kind="stable")[:3]]
         return {"facts": to_facts(facts), "best": best}
@@ -125,9 +121,7 @@ def to_quantiles(took_ms: list[float]) -> tuple[float, float]:
 
 def to_frame(layout: Layout, width: int, height: int) -> Frame:
     """Seeded noise in a camera's layout: what it holds does not change how long a MobileNet takes."""
-    shapes = {"gray": (height, width), "nv12": (height * 3 // 2, width), "yuv420": (height * 3 // 2, width)}
-    shape = shapes.get(layout, (height, width, 3))
-    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, to_pixel_shape(layout, width, height), np.uint8)
     return Frame(pixels, layout, width, height, 0)
 
 

@@ -3,7 +3,6 @@
 Native code lives here and may hang or die here; the courier watches the beats, kills, and starts again.
 """
 
-import hashlib
 import os
 import threading
 import time
@@ -16,19 +15,18 @@ from numpy.typing import NDArray
 
 from edged.errors import ModelError
 from edged.process.pipe import Pipe
-from edged.system.files import read_model
+from edged.system.shapes import WHOLE
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
-from edged.vision.classifier import Classifier
+from edged.vision.classifier import Classifier, OutputKind, load_classifier
 from edged.vision.frame import Frame
 from edged.vision.gate import Gate
-from edged.vision.preprocess import Region, to_tensor
+from edged.vision.preprocess import to_tensor
 from edged.vision.slot import Slot
 from edged.vision.snapshot import to_jpeg
 
 _BEAT_S = 1.0
 _TOP = 16  # scores sent with each result, besides the watched ones
-_WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 _PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are bounded
 # libcamera does not always survive a fault; a new process does. Elsewhere opening the device again is enough
 _NEEDS_NEW_PROCESS = frozenset({"picamera2"})
@@ -38,7 +36,7 @@ _RESEAT = "; it failed several times: switch the Pi off, push the camera's cable
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _ReadyModel:
     """A model that is ready, and the word about it that the courier gets whenever it begins to be used."""
 
     classifier: Classifier
@@ -53,13 +51,13 @@ class Vision:
         self._sending = threading.Lock()
         self._switching = threading.Lock()
         self._stopping = threading.Event()
-        self._loaded: _Loaded | None = None  # the model that is used
-        self._before: _Loaded | None = None  # the one to go back to, while the model that is used is on trial
+        self._loaded: _ReadyModel | None = None  # the model that is used
+        self._before: _ReadyModel | None = None  # the one to go back to, while the model that is used is on trial
         self._ungated = 0  # frames that a model on trial is still to be shown
         self._watched: list[int] = []
         self._slot = Slot(max_age_ms=500)
         self._capture: Capture | None = None
-        self._region, self._crop = _WHOLE, "full"
+        self._region, self._crop = WHOLE, "full"
         self._gate: Gate | None = None
         self._newest: Frame | None = None  # the last that was looked at; what a snapshot shows
         self._advice = ""
@@ -86,7 +84,7 @@ class Vision:
             return
         # from the last due time and not from now, so that the camera's beat does not make it slower still
         self._due_ns = max(self._due_ns, taken - self._every_ns) + self._every_ns
-        region = _WHOLE if frame.cropped else self._region
+        region = WHOLE if frame.cropped else self._region
         self._newest = frame
         self._ungated = max(0, self._ungated - 1)
         if self._gate is not None and self._gate.is_still(frame, region) and not self._ungated:
@@ -175,7 +173,14 @@ class Vision:
         self._capture.start()
 
     def _on_load(
-        self, path: str, sha256: str, labels: int, output: str | None, threads: int, number: int = 0, trial: bool = False
+        self,
+        path: str,
+        sha256: str,
+        labels: int,
+        output: OutputKind | None,
+        threads: int,
+        number: int = 0,
+        trial: bool = False,
     ) -> None:
         """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames.
 
@@ -183,23 +188,16 @@ class Vision:
         """
         began = time.monotonic_ns()
         try:
-            model = read_model(Path(path))
-            found = hashlib.sha256(model).hexdigest()
-            if sha256 and found != sha256:
-                raise ModelError(f"{path}: the file is not the one that was asked for (SHA-256 {found[:12]}…, not {sha256[:12]}…)")
-            classifier = Classifier(model, threads=threads, output=output)  # type: ignore[arg-type]
-            if labels != classifier.facts.label_count:
-                raise ModelError(f"{path}: the model has {classifier.facts.label_count} scores, but there are {labels} labels")
-            wanted = classifier.facts.input
-            classifier.classify(np.zeros((1, wanted.height, wanted.width, 3), wanted.dtype))
+            classifier, found = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as e:
-            self._send("load_failed", {"number": number, "path": path, "reason": str(e)})
+            reason = str(e) if str(e).startswith(f"{path}: ") else f"{path}: {e}"
+            self._send("load_failed", {"number": number, "path": path, "reason": reason})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
         word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
         self._before = (self._before or self._loaded) if trial else None
         self._ungated = _SHOWN if trial else 0
-        self._use(_Loaded(classifier, word))
+        self._use(_ReadyModel(classifier, word))
 
     def _on_settle(self, keep: bool) -> None:
         """The end of a trial: the new model is kept, or the old one is used again."""
@@ -207,7 +205,7 @@ class Vision:
         if not keep and before is not None:
             self._use(before)
 
-    def _use(self, loaded: _Loaded) -> None:
+    def _use(self, loaded: _ReadyModel) -> None:
         with self._switching:  # so that no result of the old one follows the word that the new one is loaded
             self._loaded = loaded
             if self._gate is not None:
@@ -235,7 +233,7 @@ class Vision:
         frame = self._newest
         if frame is None or self._slot.paused:  # whoever paused does not want to be seen
             return
-        jpeg = to_jpeg(frame, _WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
+        jpeg = to_jpeg(frame, WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
         for start in range(0, len(jpeg), _PART_BYTES):
             self._send("snapshot", {"last": start + _PART_BYTES >= len(jpeg)}, jpeg[start : start + _PART_BYTES])
 

@@ -5,8 +5,9 @@ import math
 import cv2
 import numpy as np
 
+from edged.system.shapes import Region
 from edged.vision.frame import Frame
-from edged.vision.preprocess import Region, to_rgb
+from edged.vision.preprocess import to_rgb
 
 _LEAST_PX = 16
 

@@ -267,12 +267,12 @@ def test_live_events_pass_a_long_backlog(tmp_path: Path, broker: Broker, proxy: 
 
 
 def fill_with_late_events(state: Path, number: int) -> None:
-    from edged.delivery.outbox.database import Store
+    from edged.delivery.outbox.database import Database
     from edged.delivery.outbox.repair import FILE
     from edged.delivery.outbox.rows import EVENT, WAITING, Row, Session, to_body
 
     state.mkdir()
-    store = Store(state / FILE)
+    store = Database(state / FILE)
     store.begin()
     store.put_session(Session("0badcafe", "an earlier run", 1.7e9, True))
     for n in range(1, number + 1):

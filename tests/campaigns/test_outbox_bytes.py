@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edged.delivery.outbox.database import PAGE_BYTES, Store
+from edged.delivery.outbox.database import PAGE_BYTES, Database
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import Ledger, Limits
+from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
 from edged.delivery.outbox.rows import to_body
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
@@ -39,9 +39,9 @@ def written() -> tuple[int, int]:
 def events(folder: Path, number: int, at_once: int, page_bytes: int) -> dict[str, int]:
     """Store, deliver and acknowledge; a commit after each `at_once` events, and another one for the acknowledgements."""
     clock = Clock()
-    store = Store(folder / f"outbox-{page_bytes}-{at_once}.db", page_bytes=page_bytes)
+    store = Database(folder / f"outbox-{page_bytes}-{at_once}.db", page_bytes=page_bytes)
     shelves = Shelves(store, "", None, folder)
-    ledger = Ledger(shelves, clock, Limits(keep_rows=number // 2))
+    ledger = OutboxQueue(shelves, clock, OutboxLimits(keep_rows=number // 2))
     ledger.begin()
     shelves.commit()
     before = written()
@@ -84,9 +84,9 @@ def test_one_event_a_second_through_the_outbox(tmp_path: Path) -> None:
     import tempfile
 
     folder = Path(tempfile.mkdtemp(dir=_HERE))
-    store = Store(folder / "outbox.db")
+    store = Database(folder / "outbox.db")
     shelves = Shelves(store, "", None, folder)
-    ledger = Ledger(shelves, Clock(), Limits())
+    ledger = OutboxQueue(shelves, Clock(), OutboxLimits())
     ledger.begin()
     outbox = Outbox(ledger, shelves, "balanced", [])
 

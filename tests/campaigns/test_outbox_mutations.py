@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.repair import FILE, open_disk, open_outbox
 from edged.delivery.outbox.rows import DELIVERED, EVENT, WAITING, Row, Session, to_message
 from edged.system.clock import Clock
@@ -90,7 +90,7 @@ def test_what_is_no_outbox_is_put_aside_and_two_copies_are_kept(tmp_path: Path, 
     assert len(list(tmp_path.glob(f"{FILE}.quarantine-?"))) == (0 if kind == "empty" else 2)
 
 
-def spoil(folder: Path, kind: str) -> Store | None:
+def spoil(folder: Path, kind: str) -> Database | None:
     path = folder / FILE
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def spoil(folder: Path, kind: str) -> Store | None:
         db.executescript("CREATE TABLE shopping(item TEXT); INSERT INTO shopping VALUES('milk');")
         db.close()
     elif kind in ("newer", "locked"):
-        store = Store(path)
+        store = Database(path)
         store.begin()
         for n in range(1, 31):
             store.put(a_row(n, WAITING))
@@ -120,7 +120,7 @@ def fill(folder: Path, rows: int) -> dict[int, Row]:
     """An outbox as a courier leaves it that was killed: half of it checkpointed, half in the log."""
     folder.mkdir()
     path = folder / "live.db"
-    store = Store(path)
+    store = Database(path)
     written = {n: a_row(n, WAITING) for n in range(1, rows + 1)}
     for n, row in written.items():
         store.begin()
@@ -164,7 +164,7 @@ def test_a_disk_that_takes_nothing_is_read_past_sqlite(tmp_path: Path) -> None:
     if os.system(f"mount -t tmpfs -o size=1m tmpfs {mounted}") != 0:
         pytest.skip("no mounts here")
     try:
-        store = Store(mounted / FILE)
+        store = Database(mounted / FILE)
         store.begin()
         for n in range(1, 31):
             store.put(a_row(n, WAITING))
@@ -193,7 +193,7 @@ def test_no_value_in_any_column_hurts(tmp_path: Path, table: str, column: str) -
     for number, value in enumerate(_VALUES):
         folder = tmp_path / str(number)
         folder.mkdir()
-        store = Store(folder / FILE)
+        store = Database(folder / FILE)
         store.begin()
         store.put_session(Session(_BOOT, "kernel", 1_700_000_000.25, True))
         for n in range(1, 21):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.repair import FILE, open_disk
 from edged.delivery.outbox.rows import DELIVERED, WAITING, Session
 from tests.campaigns.size import SEED, count, report
@@ -118,7 +118,7 @@ def record(folder: Path) -> list[tuple[Any, ...]]:
     """What an outbox writes in a life of some hundred commits with checkpoints; "committed" carries the waiting n."""
     folder.mkdir()
     recorder = Recorder()
-    store = Store(folder / FILE, connect=Connection)  # type: ignore[arg-type]
+    store = Database(folder / FILE, connect=Connection)  # type: ignore[arg-type]
     recorder.account.append(("folder synced", ""))  # as the opening does; sync_folder can not be recorded
     store._ask("PRAGMA wal_autocheckpoint = 40")
     rng = random.Random(SEED)

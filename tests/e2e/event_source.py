@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edged.config.settings import Mqtt, Outbox
-from edged.daemon.delivery import open_dispatch
+from edged.daemon.daemon.delivery import open_dispatch
+
+from edged.config.settings import MqttSection, OutboxSection
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, State, to_rfc3339
 from edged.system.clock import Clock
@@ -32,8 +33,8 @@ async def run(port: int, state_folder: str, events: int, per_s: float, first: in
     dispatch = open_dispatch(
         device="source",
         state_folder=Path(state_folder),
-        mqtt=Mqtt(host="127.0.0.1", port=port, version=more.get("version", 5)),
-        outbox=Outbox(**more.get("outbox", {"backlog_per_s": 400.0, "min_free_mb": 1.0})),
+        mqtt=MqttSection(host="127.0.0.1", port=port, version=more.get("version", 5)),
+        outbox=OutboxSection(**more.get("outbox", {"backlog_per_s": 400.0, "min_free_mb": 1.0})),
         clock=clock,
     )
     stop = asyncio.Event()

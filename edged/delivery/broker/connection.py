@@ -46,7 +46,7 @@ _PAHO_FAULTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BrokerLimits:
     """What the broker said that it takes; only MQTT 5 brokers say."""
 
     window: int = WINDOW
@@ -56,7 +56,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Disconnect:
     """Why a connection ended. `by_broker`: it hung up, we did not give up. `code`: its reason code, with MQTT 5."""
 
     reason: str
@@ -64,11 +64,11 @@ class Lost:
     code: int = 0
 
 
-class Owner(Protocol):
+class ConnectionListener(Protocol):
     """What a connection tells. Thread: the event loop's; never from within a call of the connection."""
 
-    def on_accepted(self, limits: Limits) -> None: ...
-    def on_lost(self, connection: "Connection", lost: Lost) -> None: ...
+    def on_accepted(self, limits: BrokerLimits) -> None: ...
+    def on_lost(self, connection: "Connection", lost: Disconnect) -> None: ...
     def on_acknowledged(self, mid: int, code: int) -> None: ...
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None: ...
 
@@ -76,11 +76,11 @@ class Owner(Protocol):
 class Connection:
     """Thread: the event loop's. It begins when it is made, and ends once."""
 
-    def __init__(self, access: Access, will_topic: str, owner: Owner) -> None:
+    def __init__(self, access: Access, will_topic: str, owner: ConnectionListener) -> None:
         self._access, self._owner, self._loop = access, owner, asyncio.get_running_loop()
         self._client = _new_client(access, will_topic)
         self._sock: Any = None
-        self._limits = Limits()
+        self._limits = BrokerLimits()
         self._unsent: set[int] = set()
         self._started_s = time.monotonic()
         self._opened_s: float | None = None  # TCP and TLS are there
@@ -130,7 +130,7 @@ class Connection:
         """End it and tell the owner, once."""
         if not self.over:
             self.shut()
-            self._owner.on_lost(self, Lost(reason, by_broker, code))
+            self._owner.on_lost(self, Disconnect(reason, by_broker, code))
 
     def say_goodbye(self) -> None:
         if self._opened_s is not None and not self.over:
@@ -242,7 +242,7 @@ class Connection:
         # paho asks only after the keepalive that the broker was told: too late to find a dead connection
         self._client._keepalive = min(self._client._keepalive or _QUIET_S, _QUIET_S)
         largest = [self._access.max_packet_bytes, getattr(properties, "MaximumPacketSize", 0)]
-        self._limits = Limits(
+        self._limits = BrokerLimits(
             window=min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)),
             largest_bytes=min((limit for limit in largest if limit), default=0),
             most_qos=getattr(properties, "MaximumQoS", 2),

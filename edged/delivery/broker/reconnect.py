@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edged.delivery.broker.access import Access
-from edged.delivery.broker.connection import TAKEN_OVER, Connection, Limits, Lost
+from edged.delivery.broker.connection import TAKEN_OVER, BrokerLimits, Connection, Disconnect
 
 log = logging.getLogger("edged")
 
@@ -43,7 +43,7 @@ class Broker:
     def __init__(self, access: Access, will_topic: str, *, random_: Callable[[float, float], float] = random.uniform) -> None:
         self.access, self._will_topic, self._random = access, will_topic, random_
         self.connects = 0
-        self._limits = Limits()
+        self._limits = BrokerLimits()
         self._now: Connection | None = None
         self._failures = 0
         self._short_lives = 0  # connections in a row that the broker soon ended
@@ -104,7 +104,7 @@ class Broker:
 
     # what the connection tells
 
-    def on_accepted(self, limits: Limits) -> None:
+    def on_accepted(self, limits: BrokerLimits) -> None:
         assert self._now is not None
         self._limits = limits
         self.connects += 1
@@ -116,7 +116,7 @@ class Broker:
             log.warning("%s", self._warning)
         self._hearer.on_up()
 
-    def on_lost(self, connection: Connection, lost: Lost) -> None:
+    def on_lost(self, connection: Connection, lost: Disconnect) -> None:
         if self._closing:
             return
         self._now = None
@@ -129,7 +129,7 @@ class Broker:
         self._timer = self._loop.call_later(self._random(0.0, self._longest_s()), self._connect)
         self._failures += 1
 
-    def _suspect_a_rival(self, connection: Connection, lost: Lost) -> None:
+    def _suspect_a_rival(self, connection: Connection, lost: Disconnect) -> None:
         """Two clients with one id throw each other out for ever: the operator must know which two."""
         soon = connection.up_s is not None and time.monotonic() - connection.up_s < _STABLE_S
         self._short_lives = self._short_lives + 1 if soon and lost.by_broker else 0

@@ -36,7 +36,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     return sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
 
 
-class Store:
+class Database:
     """One file, or memory. Raises sqlite3.Error. Thread: one at a time."""
 
     def __init__(
@@ -125,10 +125,6 @@ class Store:
             " synced = excluded.synced, last_seq = max(last_seq, excluded.last_seq)",
             (session.boot, session.kernel_boot, session.offset_s, session.synced, last_seq),
         )
-
-    def forget_sessions(self) -> None:
-        """Sessions none of whose rows is left."""
-        self._db.execute("DELETE FROM sessions WHERE boot NOT IN (SELECT DISTINCT boot FROM rows)")
 
     # reading
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.rows import Row, Session
 
 
@@ -19,7 +19,7 @@ from edged.delivery.outbox.rows import Row, Session
 class Put:
     row: Row
 
-    def apply(self, store: Store) -> None:
+    def apply(self, store: Database) -> None:
         store.put(self.row)
 
 
@@ -28,7 +28,7 @@ class SetState:
     row: Row
     state: int
 
-    def apply(self, store: Store) -> None:
+    def apply(self, store: Database) -> None:
         store.set_state(self.row.n, self.state)
 
 
@@ -36,7 +36,7 @@ class SetState:
 class Delete:
     row: Row
 
-    def apply(self, store: Store) -> None:
+    def apply(self, store: Database) -> None:
         store.delete([self.row])
 
 
@@ -45,7 +45,7 @@ class Bury:
     row: Row
     reason: str
 
-    def apply(self, store: Store) -> None:
+    def apply(self, store: Database) -> None:
         store.bury(self.row, self.reason)
 
 
@@ -54,33 +54,28 @@ class PutSession:
     session: Session
     last_seq: int = 0
 
-    def apply(self, store: Store) -> None:
+    def apply(self, store: Database) -> None:
         store.put_session(self.session, self.last_seq)
 
 
-Change = Put | SetState | Delete | Bury | PutSession
+StoredChange = Put | SetState | Delete | Bury | PutSession
 
 
 class Shelves:
     """Thread: one at a time. `reason` says why memory is used; empty when the disk is."""
 
     def __init__(
-        self, disk: Store | None, reason: str, reopen: Callable[[], Store] | None, folder: Path, min_free_bytes: int = 0
+        self, disk: Database | None, reason: str, reopen: Callable[[], Database] | None, folder: Path, min_free_bytes: int = 0
     ) -> None:
         self._disk, self.reason, self._reopen = disk, reason, reopen
         self._folder, self._min_free_bytes = folder, min_free_bytes
-        self._memory = Store(None)
+        self._memory = Database(None)
         self._in_memory: dict[int, int] = {}  # n → bytes of the rows there
         self.memory_bytes = 0
         self._highest_on_disk = disk.highest_n() if disk else 0
-        self._uncommitted: list[Change] = []
-        self._owed: list[Change] = []
+        self._uncommitted: list[StoredChange] = []
+        self._owed: list[StoredChange] = []
         self._owed_n: set[int] = set()
-
-    @property
-    def has_disk(self) -> bool:
-        """Whether there is meant to be one."""
-        return self._reopen is not None
 
     @property
     def on_disk(self) -> bool:
@@ -94,7 +89,7 @@ class Shelves:
     def uncommitted(self) -> int:
         return len(self._uncommitted)
 
-    def do(self, change: Change) -> None:
+    def do(self, change: StoredChange) -> None:
         """Make a change; it is kept by the next commit."""
         if self._disk is None or self.reason:
             self._do_in_memory(change)
@@ -155,12 +150,12 @@ class Shelves:
             return False
         self._memory.close()
         self._highest_on_disk = max(self._highest_on_disk, self._disk.highest_n())
-        self._memory, self._in_memory, self.memory_bytes = Store(None), {}, 0
+        self._memory, self._in_memory, self.memory_bytes = Database(None), {}, 0
         self._owed, self._owed_n = [], set()
         self.reason = ""
         return True
 
-    def read(self, ask: Callable[[Store], Iterator[Row]]) -> Iterator[Row]:
+    def read(self, ask: Callable[[Database], Iterator[Row]]) -> Iterator[Row]:
         """The answer of the disk, then that of memory; rows of which memory knows better are left out of the first."""
         if self._disk is not None:
             try:
@@ -172,7 +167,7 @@ class Shelves:
         if self._in_memory:
             yield from ask(self._memory)
 
-    def read_memory(self, ask: Callable[[Store], Iterator[Row]]) -> Iterator[Row]:
+    def read_memory(self, ask: Callable[[Database], Iterator[Row]]) -> Iterator[Row]:
         return ask(self._memory)
 
     def close(self) -> None:
@@ -181,7 +176,7 @@ class Shelves:
         if self._disk is not None:
             self._disk.close()
 
-    def _do_in_memory(self, change: Change) -> None:
+    def _do_in_memory(self, change: StoredChange) -> None:
         match change:
             case Put(row):
                 self._memory.put(row)

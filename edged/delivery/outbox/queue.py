@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edged.delivery.messages import Events, Gap
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.failover import Bury, Delete, Put, PutSession, SetState, Shelves
 from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, LATE_NS, WAITING, Row, Session, is_late, to_body
 from edged.system.clock import Clock
@@ -19,7 +19,7 @@ _HEAL_NS = 6 * 10**9  # between two attempts to use the disk again
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class OutboxLimits:
     ttl_s: float = 30 * 86400.0
     max_rows: int = 100_000
     max_bytes: int = 64 * 10**6
@@ -37,10 +37,10 @@ class Handed:
     late: bool
 
 
-class Ledger:
+class OutboxQueue:
     """Thread: the outbox's. Nothing here waits, but for the disk."""
 
-    def __init__(self, shelves: Shelves, clock: Clock, limits: Limits) -> None:
+    def __init__(self, shelves: Shelves, clock: Clock, limits: OutboxLimits) -> None:
         self._shelves, self._clock, self._limits = shelves, clock, limits
         self._sessions: dict[str, Session] = {}
         self._last_seq: Counter[str] = Counter()
@@ -56,7 +56,7 @@ class Ledger:
         self._heal_ns = 0
         self._opened_ns = clock.monotonic_ns()
 
-    def load(self, store: Store) -> None:
+    def load(self, store: Database) -> None:
         """Take over what earlier couriers left. Raises sqlite3.Error."""
         for boot, (session, last_seq) in store.sessions().items():
             self._sessions[boot] = session
@@ -215,7 +215,7 @@ class Ledger:
 
     # the rest is between the lines above
 
-    def _take(self, ask: Callable[[Store], Iterator[Row]], most: int) -> Iterator[Row]:
+    def _take(self, ask: Callable[[Database], Iterator[Row]], most: int) -> Iterator[Row]:
         return itertools.islice((row for row in self._shelves.read(ask) if row.n not in self._out), most)
 
     def _handed(self, row: Row, now_ns: int) -> Handed:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import Ledger, Limits
+from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
 from edged.delivery.outbox.rows import WAITING, Row, Session
 from edged.delivery.outbox.salvage import logged, read_log, salvage, to_sessions
 from edged.delivery.outbox.writer import Durability, Outbox
@@ -30,17 +30,17 @@ _ROOM_BYTES = 256 * 1024  # a disk that does not take so much is full, whatever 
 class Opened:
     """What became of the file: a store, or rows that were read past SQLite because the disk takes nothing."""
 
-    store: Store | None
+    store: Database | None
     told: list[str] = field(default_factory=list)
     reason: str = ""
     rows: dict[int, Row] = field(default_factory=dict)
 
 
 def open_outbox(
-    folder: Path, clock: Clock, *, durability: Durability = "balanced", limits: Limits | None = None, min_free_bytes: int = 0
+    folder: Path, clock: Clock, *, durability: Durability = "balanced", limits: OutboxLimits | None = None, min_free_bytes: int = 0
 ) -> Outbox:
     """Always returns an outbox; what is wrong with it is in its `degraded`."""
-    limits = limits or Limits()
+    limits = limits or OutboxLimits()
     if durability == "memory":
         limits = replace(limits, memory_rows=limits.max_rows, memory_bytes=limits.max_bytes)
     path = folder / FILE
@@ -48,7 +48,7 @@ def open_outbox(
     told = opened.told
     _tell([*told, *([opened.reason] if opened.reason else [])])
 
-    def reopen() -> Store:
+    def reopen() -> Database:
         again = open_disk(path)
         if again.store is None:
             raise OSError(again.reason)
@@ -57,7 +57,7 @@ def open_outbox(
         return again.store
 
     shelves = Shelves(opened.store, opened.reason, None if durability == "memory" else reopen, folder, min_free_bytes)
-    ledger = Ledger(shelves, clock, limits)
+    ledger = OutboxQueue(shelves, clock, limits)
     if opened.store is not None:
         ledger.load(opened.store)
     ledger.adopt(opened.rows, to_sessions(opened.rows))
@@ -94,13 +94,13 @@ def _tell(sentences: list[str]) -> None:
         log.warning("%s", sentence)
 
 
-def _open(path: Path, log_bytes: bytes) -> Store:
+def _open(path: Path, log_bytes: bytes) -> Database:
     """The file as it is, with what a power cut left in its log behind the page that it tore. Reads every row once."""
     in_log = logged(log_bytes)
     if in_log and not (path.is_file() and path.stat().st_size):
         raise sqlite3.DatabaseError("the file is empty, and its log is not")
     new = not path.exists()
-    store = Store(path)
+    store = Database(path)
     try:
         if new:
             sync_folder(path.parent)  # else a power cut brings back the journal that SQLite needed to create the file
@@ -116,7 +116,7 @@ def _open(path: Path, log_bytes: bytes) -> Store:
     return store
 
 
-def _put(store: Store, rows: Iterable[Row], sessions: Iterable[Session] = ()) -> None:
+def _put(store: Database, rows: Iterable[Row], sessions: Iterable[Session] = ()) -> None:
     store.begin()
     for row in rows:
         store.put(row)
@@ -131,7 +131,7 @@ def _mend(path: Path, rows: dict[int, Row]) -> str:
     for left in (building, _beside(path, ".building-wal"), _beside(path, ".building-shm")):
         left.unlink(missing_ok=True)
     sessions = {boot: session for boot, (session, _seq) in _old_sessions(path).items()}
-    store = Store(building)
+    store = Database(building)
     _put(store, rows.values(), (to_sessions(rows) | sessions).values())
     store.close()
     aside = _put_aside(path)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edged.delivery.messages import Events
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import Handed, Ledger
+from edged.delivery.outbox.queue import Handed, OutboxQueue
 
 log = logging.getLogger("edged")
 
@@ -24,7 +24,7 @@ _KEEP_UP_S = 2.0
 class Outbox:
     """Thread: the event loop's, after `start`. The callbacks run there too."""
 
-    def __init__(self, ledger: Ledger, shelves: Shelves, durability: Durability, told: list[str]) -> None:
+    def __init__(self, ledger: OutboxQueue, shelves: Shelves, durability: Durability, told: list[str]) -> None:
         """`told`: sentences about what had to be done to open it."""
         self._ledger, self._shelves, self._durability, self._told = ledger, shelves, durability, told
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

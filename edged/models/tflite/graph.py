@@ -5,13 +5,13 @@ that must be known beforehand is read here, straight from the flatbuffer (schema
 """
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edged.errors import ModelError
 from edged.models.tflite.flatbuffer import DAMAGE, Table
 from edged.system.files import LARGEST_BYTES
+from edged.system.shapes import check_fixed, check_input, check_output, to_text
 
 Dtype = Literal["uint8", "int8", "float32"]
 
@@ -54,9 +54,6 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     operations: tuple[Operation, ...]
-
-    def operation_counts(self) -> dict[str, int]:
-        return dict(Counter(o.name for o in self.operations))
 
     def macs(self) -> "Macs":
         """Multiply-adds of one inference, computed from the shapes. Raises ModelError where a shape is impossible."""
@@ -138,16 +135,10 @@ def to_interface(graph: Graph) -> Interface:
         raise ModelError(f"the graph has {ins} inputs and {outs} outputs: edged needs one picture in and one row of scores out")
     picture, scores = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     for tensor in (picture, scores):
-        if tensor.dynamic:
-            shape = _times(tensor.shape)
-            raise ModelError(f"the graph's {tensor.name!r} has a dynamic shape ({shape}): convert it with a fixed one, batch 1")
-    fits = len(picture.shape) == 4 and picture.shape[0] == 1 and picture.shape[3] == 3
-    if not fits or not all(8 <= side <= 1024 for side in picture.shape[1:3]):
-        raise ModelError(f"the graph's input is {_times(picture.shape)}: edged needs 1×height×width×3, with sides of 8 to 1024 px")
+        check_fixed(tensor.name, tensor.shape, dynamic=tensor.dynamic)
+    check_input(picture.shape)
     output = _output_kind(graph)
-    if len(scores.shape) != 2 or scores.shape[0] != 1 or scores.shape[1] < 2:
-        kind = ", a map over the picture, like segmentation" if sum(side > 1 for side in scores.shape) > 1 else ""
-        raise ModelError(f"the graph's output is {_times(scores.shape)}{kind}: edged needs a classifier, with 1×labels scores")
+    check_output(scores.shape)
     return Interface(
         height=picture.shape[1],
         width=picture.shape[2],
@@ -176,7 +167,7 @@ def _output_kind(graph: Graph) -> Literal["probabilities", "logits"]:
         if operation.name in ("SOFTMAX", "LOGISTIC"):
             return "probabilities"
         if operation.name == "ARG_MAX":
-            shape = _times(graph.tensors[at].shape)
+            shape = to_text(graph.tensors[at].shape)
             raise ModelError(
                 f"the graph's output is {shape} class numbers without scores, like segmentation: edged needs a classifier"
             )
@@ -218,7 +209,7 @@ def _read(root: Table) -> Graph:
 def _tensor(table: Table, filled: list[bool]) -> Tensor:
     shape = table.numbers(0, "i")
     if len(shape) > 8 or any(s < 0 for s in shape) or math.prod(shape) > LARGEST_BYTES:
-        raise ValueError(f"a tensor of shape {_times(shape[:8])}")
+        raise ValueError(f"a tensor of shape {to_text(shape[:8])}")
     dtype, buffer = table.number(1, "b"), table.number(2, "I")
     quantised = table.table(4)
     scales = quantised.numbers(2, "f") if quantised else ()
@@ -237,10 +228,6 @@ def _tensor(table: Table, filled: list[bool]) -> Tensor:
 def _operation_name(code: Table) -> str:
     number = max(code.number(0, "b"), code.number(3, "i"))
     return code.text(1) or "CUSTOM" if number == 32 else _OPERATIONS.get(number, f"operation {number}")
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "a single number"
 
 
 def _looks_like(model: bytes) -> str:

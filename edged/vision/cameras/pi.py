@@ -8,15 +8,13 @@ from typing import Any
 import libcamera
 from picamera2 import Picamera2
 
+from edged.system.shapes import WHOLE, Region
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
 from edged.vision.cameras.planes import LAYOUTS, unpadded
 from edged.vision.cameras.rotation import rotated
 from edged.vision.cameras.v4l2 import UNKNOWN, holder
 from edged.vision.frame import Frame
-
-Region = tuple[float, float, float, float]
-WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
 _DEADLINE_S = 4.0  # below the 5 s after which a silent camera is a hanging one
 _SHORT_PX = 256  # the shorter side that is asked for: no MobileNet wants more than 224

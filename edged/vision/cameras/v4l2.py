@@ -1,5 +1,6 @@
 """USB and other V4L2 cameras, through OpenCV's V4L2 backend."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from edged.system.figures import holders
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
 from edged.vision.cameras.rotation import rotated
@@ -115,13 +117,8 @@ def driver_name(device: Path) -> str:
 
 def holder(device: Path) -> str:
     """`NAME (process PID)` of another process that has this device open, as far as this user may see, else UNKNOWN."""
-    target = str(device.resolve())
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
-            continue
-        try:
-            if any(str(fd.readlink()) == target for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:  # it ended, or is another user's
-            continue
+    for pid in holders({str(device.resolve())}):
+        with contextlib.suppress(OSError):  # it ended
+            if pid != os.getpid():
+                return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
     return UNKNOWN

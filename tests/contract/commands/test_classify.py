@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edged.models.classify import find_pictures
-from edged.process.sandbox import Lost, ThrowAway
+from edged.process.sandbox import SandboxError, ThrowAway
 from edged.vision.classify import PictureError, load_picture
 from tests.e2e.running import alive, children
 from tests.models import a_picture, any_model
@@ -315,13 +315,13 @@ def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_told_by_its_signal(tmp_path: Path) -> None:
     child = ThrowAway("tests.contract.victim", {})
     assert child.ask("echo", {"x": 1}, 10) == ("echo", {"x": 1})
-    with pytest.raises(Lost, match=r"crashed \(SIGSEGV\)"):
+    with pytest.raises(SandboxError, match=r"crashed \(SIGSEGV\)"):
         child.ask("crash", {}, 10)
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     child = ThrowAway("tests.contract.victim", {})
-    with pytest.raises(Lost, match=r"no answer within 0\.2 s"):
+    with pytest.raises(SandboxError, match=r"no answer within 0\.2 s"):
         child.ask("hang", {}, 0.2)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edged.daemon.daemon.delivery import open_dispatch
 
-from edged.config.settings import Mqtt, Outbox
-from edged.daemon.delivery import open_dispatch
+from edged.config.settings import MqttSection, OutboxSection
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Event
@@ -40,8 +40,8 @@ async def dispatching(folder: Path, **mqtt: Any) -> AsyncIterator[Dispatch]:
     dispatch = open_dispatch(
         device="door",
         state_folder=folder / "state",
-        mqtt=Mqtt(**({"host": "127.0.0.1"} | mqtt)),
-        outbox=Outbox(min_free_mb=0.0),
+        mqtt=MqttSection(**({"host": "127.0.0.1"} | mqtt)),
+        outbox=OutboxSection(min_free_mb=0.0),
         clock=Clock(),
     )
     dispatch.start()

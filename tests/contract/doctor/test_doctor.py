@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from edged.delivery.broker.access import Access
-from edged.doctor.broker import CHECKS, Running, Settable, check_broker
+from edged.doctor.broker import CHECKS, RunningDaemon, Settable, check_broker
 from edged.doctor.broker_talk import LIMIT_S, talk
 from edged.doctor.finding import Finding
 from edged.doctor.mosquitto import Mosquitto, to_fault
@@ -29,7 +29,7 @@ BASE = "edged/door"
 def look(port: int, here: Mosquitto = HERE, *, snapshot_bytes: int = 0, **access: Any) -> dict[str, Finding]:
     reached = Access(**({"host": "127.0.0.1", "port": port, "client_id": "edged-door"} | access))
     settable = Settable(version="set version", client_id="set id", tls_ca="set ca")
-    found = {one.check: one for one in check_broker(reached, BASE, here, settable, Running(), snapshot_bytes=snapshot_bytes)}
+    found = {one.check: one for one in check_broker(reached, BASE, here, settable, RunningDaemon(), snapshot_bytes=snapshot_bytes)}
     assert tuple(found) == CHECKS
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edged.config.faults import show
@@ -180,6 +180,7 @@ _configs = st.dictionaries(
 
 
 @given(_configs)
+@example({"decision": {"groups": {"a": [], "b": False}}})
 def test_whatever_toml_holds_is_told_in_our_words(values: dict[str, object]) -> None:
     reading = to_settings(Source("f.toml", values))
     error = reading.to_error()

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.delivery.messages import Events
-from edged.delivery.outbox.database import Store
+from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import Handed, Ledger, Limits
+from edged.delivery.outbox.queue import Handed, OutboxLimits, OutboxQueue
 from edged.delivery.outbox.rows import EVENT, GAP, Row, Session, to_message
 from edged.system.clock import Clock
 from tests.unit.system.test_clock import Times
@@ -20,11 +20,11 @@ YEAR_S = 365 * 86400.0
 class Outbox:
     """A ledger in memory with clocks of the test's, and what was handed out."""
 
-    def __init__(self, limits: Limits | None = None, times: Times | None = None) -> None:
+    def __init__(self, limits: OutboxLimits | None = None, times: Times | None = None) -> None:
         self.times = times or Times()
         self.clock: Clock = self.times.clock()
         self.shelves = Shelves(None, "", None, Path("/"))
-        self.ledger = Ledger(self.shelves, self.clock, limits or Limits())
+        self.ledger = OutboxQueue(self.shelves, self.clock, limits or OutboxLimits())
         self.ledger.begin()
         self.handed: list[Handed] = []
 
@@ -72,7 +72,7 @@ def test_what_is_released_is_handed_out_again_in_order() -> None:
 
 
 def test_the_oldest_are_dropped_and_told() -> None:
-    outbox = Outbox(Limits(max_rows=10, memory_rows=1000))
+    outbox = Outbox(OutboxLimits(max_rows=10, memory_rows=1000))
     for number in range(25):
         outbox.put(number)
     handed = outbox.hand_out(100, 100)
@@ -84,7 +84,7 @@ def test_the_oldest_are_dropped_and_told() -> None:
 
 
 def test_ages_are_immune_to_jumps_of_ten_years() -> None:
-    outbox = Outbox(Limits(ttl_s=3600.0))
+    outbox = Outbox(OutboxLimits(ttl_s=3600.0))
     outbox.put(1)
     for jump_s in (10 * YEAR_S, -20 * YEAR_S, 10 * YEAR_S):
         outbox.times.wall_s += jump_s
@@ -127,14 +127,14 @@ def test_a_replay_counts_as_new_events_with_their_old_names() -> None:
 
 
 def test_an_earlier_session_is_taken_over(tmp_path: Path) -> None:
-    store = Store(tmp_path / "outbox.db")
+    store = Database(tmp_path / "outbox.db")
     store.begin()
     store.put_session(Session("0badcafe", "another run", 1e9, True))
     store.put(Row(7, EVENT, 0, "0badcafe", 3, 10**9, 1e9, True, 77, "{}"))
     store.commit()
     times = Times()
     shelves = Shelves(store, "", None, tmp_path)
-    ledger = Ledger(shelves, times.clock(), Limits())
+    ledger = OutboxQueue(shelves, times.clock(), OutboxLimits())
     ledger.load(store)
     ledger.begin()
     ledger.put("{}", times.monotonic_ns)
@@ -153,7 +153,7 @@ ACTIONS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(ACTIONS, st.integers(3, 40))
 def test_whatever_happens_counters_balance_and_no_number_is_missing(actions: list[str], most: int) -> None:
-    outbox = Outbox(Limits(max_rows=most, keep_rows=20, ttl_s=200.0, memory_rows=1000))
+    outbox = Outbox(OutboxLimits(max_rows=most, keep_rows=20, ttl_s=200.0, memory_rows=1000))
     out: list[Handed] = []
     numbers: set[int] = set()
     ended: set[int] = set()

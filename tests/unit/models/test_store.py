@@ -7,7 +7,7 @@ import pytest
 
 from edged.errors import ModelError, WriteError
 from edged.models.install import Wish, add, remove, verify
-from edged.models.measurements import Ledger, Measured, Verdict
+from edged.models.measurements import Measured, Measurements, Verdict
 from edged.models.store import Store
 from tests.shared import SHARED, needs_shared
 
@@ -128,13 +128,13 @@ def test_unknown_names_are_told_with_the_nearest(store: Store) -> None:
 
 
 def test_the_ledger_remembers_and_survives_damage(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Measurements(tmp_path)
     measured = Measured(p50_ms=1, p95_ms=2, memory_mb=3, threads=1, runs=20)
     ledger.enter("a", measured)
     ledger.enter("a", Verdict(admitted=False, reason="hung"))
-    assert Ledger(tmp_path).measured("a") == measured
-    assert Ledger(tmp_path).verdict("a") == Verdict(admitted=False, reason="hung")
+    assert Measurements(tmp_path).measured("a") == measured
+    assert Measurements(tmp_path).verdict("a") == Verdict(admitted=False, reason="hung")
     (tmp_path / "measurements.json").write_bytes(b'{"schema": 1, "verd')
     assert ledger.verdict("a") is None
     ledger.enter("b", measured)
-    assert Ledger(tmp_path).measured("b") == measured
+    assert Measurements(tmp_path).measured("b") == measured
