@@ -1,17 +1,23 @@
-# Every target sets up what it needs; none needs root but the beds.
+# Every target sets up what it needs; none needs root but the beds. `make help` lists them.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Most of their time the tests wait for a process, a camera or a broker: four side by side fit on two cores.
+WORKERS ?= -n 4 --dist worksteal
 
-.PHONY: bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel docs clean
+.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh wheel deb docs clean
+
+##@ Every day
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
 
-test: $(VENV)/dev ## the tests, with a real Mosquitto
-	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { echo "make test needs Mosquitto: sudo apt install mosquitto"; exit 1; }
-	$(BIN)/python -m pytest tests/unit tests/contract tests/e2e
+test: $(VENV)/dev mosquitto ## the tests, with a real Mosquitto
+	$(BIN)/python -m pytest $(WORKERS) tests/unit tests/contract tests/e2e
+
+unit: $(VENV)/dev ## the tests that need no other process
+	$(BIN)/python -m pytest $(WORKERS) tests/unit
 
 check: $(VENV)/dev ## what a change must pass before it is looked at
 	$(BIN)/ruff check .
@@ -19,45 +25,63 @@ check: $(VENV)/dev ## what a change must pass before it is looked at
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-campaigns-short: $(VENV)/dev ## a little of each campaign, and the beds that are built
-	$(BIN)/python -m pytest tests/campaigns tests/beds
+quick: check unit ## check and unit: within a minute
 
-campaigns: $(VENV)/dev ## every campaign in full: hours
+help: ## this list
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+##@ Campaigns: faults by the thousand, from a seed
+
+campaigns-short: $(VENV)/dev mosquitto ## a little of each campaign, and the beds that are built
+	$(BIN)/python -m pytest tests/campaigns tests/beds --ignore=tests/beds/test_fresh.py # which is `make test` again
+
+campaigns: $(VENV)/dev mosquitto ## every campaign in full: hours
 	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
 
-bed: $(VENV)/dev ## the real picamera2 on libcamera's virtual camera; needs root, 5 minutes the first time
+##@ Beds: a board without the board; each needs root
+
+bed: $(VENV)/dev mosquitto ## the real picamera2 on libcamera's virtual camera; 5 minutes the first time
 	tests/beds/libcamera/build
 	$(BIN)/python -m pytest tests/beds/test_libcamera.py
 
-bed-systemd: $(VENV)/dev ## the package as a service on a Debian that boots: installed, watched, killed, upgraded; needs root
+bed-systemd: $(VENV)/dev mosquitto ## the package as a service on a Debian that boots: installed, watched, killed, upgraded
 	tests/beds/systemd/build
 	$(MAKE) deb ARCH=amd64 SUITE=trixie
 	$(BIN)/python -m pytest tests/beds/test_systemd.py -s
 
-bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; needs root, minutes
+bed-package: $(VENV)/dev mosquitto ## the packages in apt's hands: install offline, upgrade, remove, purge, lintian; minutes
+	tests/beds/package/build
+	$(BIN)/python -m pytest tests/beds/test_package.py tests/beds/test_offline.py
+
+bed-arm64: $(VENV)/dev mosquitto ## the packages for the Pi on Debian arm64, in user space under qemu; minutes
+	tests/beds/arm64/build
+	$(BIN)/python -m pytest tests/beds/test_arm64.py
+
+bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; minutes
 	tests/beds/vm/run
 
-wheel: $(VENV)/dev
+bed-fresh: $(VENV)/dev ## the README's commands on a Debian that has git, make and python3-venv; 15 minutes
+	tests/beds/fresh/build
+	$(BIN)/python -m pytest tests/beds/test_fresh.py -s
+
+##@ What is handed out
+
+wheel: $(VENV)/dev ## dist/edged-VERSION-py3-none-any.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 deb: $(VENV)/bin/python ## dist/edged_VERSION~deb12|13_ARCH.deb, with everything inside: make deb ARCH=arm64|amd64 SUITE=bookworm|trixie
 	$(BIN)/python packaging/deb.py $(or $(SUITE),trixie) $(or $(ARCH),arm64)
-
-bed-arm64: $(VENV)/dev ## the packages for the Pi on Debian arm64, in user space under qemu; needs root, minutes
-	tests/beds/arm64/build
-	$(BIN)/python -m pytest tests/beds/test_arm64.py
-
-bed-package: $(VENV)/dev ## the packages in apt's hands: install offline, upgrade, remove, purge, lintian; needs root, minutes
-	tests/beds/package/build
-	$(BIN)/python -m pytest tests/beds/test_package.py tests/beds/test_offline.py
 
 docs: $(VENV)/dev ## the documents that are made from the code: schemas, rooms, the tables of config.md
 	$(BIN)/python docs/write_schemas.py
 	$(BIN)/python docs/write_rooms.py
 	EDGED_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/config/test_document.py
 
-clean:
+clean: ## removes .venv, dist and build
 	rm -rf $(VENV) dist build
+
+mosquitto: | $(VENV)/bin/python
+	@tests/unpack_mosquitto $(VENV)/mosquitto
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "edged needs Python 3.11 to 3.13 with venv: sudo apt install python3 python3-venv"; exit 1; }

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.e2e.running import free_port
+
 FAULTS = ("refuse", "stall", "half_open", "reset", "trickle", "delay")
 
 
@@ -25,7 +27,7 @@ class FaultProxy:
 
     def __init__(self, behind: int, seed: int = 1) -> None:
         self.behind = behind
-        self.port = _free_port()
+        self.port = free_port()
         self.fault = ""
         self.disconnects = 0  # connections that a fault ended or that ended during one
         self.accepted = 0
@@ -144,9 +146,3 @@ class _Pair:
         for writer in (self._client, self.broker):
             if writer is not None:
                 writer.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

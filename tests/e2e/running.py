@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,13 +18,18 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import tomlkit
 
-MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+MOSQUITTO = shutil.which("mosquitto") or "mosquitto"  # where tests/conftest.py lets it be looked for
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Of 127.0.0.1, below those that the kernel gives to whoever connects: nobody takes it while a broker is away for a while,
+    and two runs of the tests that look at the same time hardly find the same one."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = 10_000 + secrets.randbelow(max(first_given - 10_000, 10_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(condition: Callable[[], Any], deadline_s: float, what: str) -> Any:

@@ -60,4 +60,4 @@ def test_the_fit_in_the_background_dies_with_the_courier(tmp_path, on_auto, hear
         measuring = wait_for(lambda: children(edged.process.pid)[1:], 30, "the process that measures")
         family = [*children(edged.process.pid), *children(measuring[0])]
         edged.process.kill()
-        wait_for(lambda: not any(map(alive, family)), 2, "nothing is left")
+        wait_for(lambda: not any(map(alive, family)), 15, "nothing is left")

@@ -71,7 +71,11 @@ def test_a_model_in_the_file_is_followed_and_results_go_on(edged, config, heard)
 def test_thresholds_are_followed_at_once(edged, config, heard):
     wait_for(lambda: heard.of("label")[-1] != "unknown", 10, "a label")
     write(edged, config | {"decision": config["decision"] | {"enter": 1.0, "leave": 1.0}})
+    wait_for(lambda: "config followed" in edged.said.read_text(), 10, "followed")
     wait_for(lambda: heard.of("label")[-1] == "unknown", 10, "nothing is sure enough any more")
+    labels, seen = heard.of("label"), len(heard.of("result"))
+    wait_for(lambda: len(heard.of("result")) > seen + 10, 10, "results go on")
+    assert heard.of("label") == labels
     assert ask(edged, "reload").stdout == "nothing changed\n"
 
 
@@ -187,7 +191,7 @@ def test_a_model_that_is_too_slow_is_taken_back(tmp_path, config, heard):
         said = ask(edged, "use", LARGE)
         assert said.returncode == 1 and re.search(r"refused: latency \d+ ms of 0\.001 ms", said.stderr), said.stderr
         at = len(heard.of("result"))
-        wait_for(lambda: heard.of("result")[at:][-1:] and heard.of("result")[-1]["model"] == SMALL, 2, "the old one is back")
+        wait_for(lambda: heard.of("result")[at:][-1:] and heard.of("result")[-1]["model"] == SMALL, 15, "the old one is back")
         assert "of 0.001 ms" in heard.of("model/error")[-1]["reason"]
         assert card(heard) == SMALL
         assert edged.end() == 0
@@ -195,18 +199,18 @@ def test_a_model_that_is_too_slow_is_taken_back(tmp_path, config, heard):
 
 
 @pytest.mark.parametrize(
-    ("number", "told_within_s", "why"),
-    [(signal.SIGSEGV, 2, "SIGSEGV"), (signal.SIGSTOP, 10, "no sign of life")],
+    ("number", "why"),
+    [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGSTOP, "no sign of life")],
     ids=["crash", "hang"],
 )
-def test_trouble_on_trial_brings_the_old_model_back(tmp_path, config, heard, number, told_within_s, why):
+def test_trouble_on_trial_brings_the_old_model_back(tmp_path, config, heard, number, why):
     slow = config | {"camera": config["camera"] | {"fps": 2.0}}
     with edged_with(tmp_path, slow) as edged:
         wait_for(lambda: heard.of("result"), 30, "a result")
         heard.publish("edged/test/model/set", LARGE.encode())
         wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "it is on trial")
         os.kill(edged.vision_pid() or 0, number)
-        wait_for(lambda: heard.of("model/error"), told_within_s, "it is refused")
+        wait_for(lambda: heard.of("model/error"), 20, "it is refused")
         assert why in heard.of("model/error")[-1]["reason"]
         seen = len(heard.of("result"))
         wait_for(lambda: len(heard.of("result")) > seen, 10, "results again")

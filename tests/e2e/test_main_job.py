@@ -35,7 +35,7 @@ def test_real_photographs_become_messages(tmp_path, config, heard):
     with edged_with(tmp_path, config) as edged:
         wait_for(lambda: len({r["frame"]["picture"].split("_", 1)[1] for r in heard.of("result")}) == len(SHOWN), 60, "all seen")
         assert edged.end() == 0
-    wait_for(lambda: heard.of("status")[-1:] == ["offline"], 5, "offline")
+    wait_for(lambda: heard.of("status")[-1:] == ["offline"], 15, "offline")
     lines = [{"topic": name, "payload": json.loads(p) if p[:1] == b"{" else p.decode()} for name, p, _ in heard.messages]
     verdict = judged(lines)
     assert len(verdict["decided"]) >= 3, verdict
@@ -62,7 +62,7 @@ def test_a_killed_vision_process_comes_back_and_the_broker_never_notices(tmp_pat
         os.kill(edged.vision_pid(), signal.SIGKILL)
         lost = wait_for(lambda: [c for c in heard.of("camera") if c["state"] == "lost"], 5, "camera says so")
         assert "SIGKILL" in lost[0]["reason"]
-        wait_for(lambda: heard.of("label")[-1] == "unknown", 2, "what is not seen is not claimed")
+        wait_for(lambda: heard.of("label")[-1] == "unknown", 15, "what is not seen is not claimed")
         before = len(heard.of("result"))
         killed = time.monotonic()
         wait_for(lambda: len(heard.of("result")) > before, 10, "results are back")
@@ -82,7 +82,7 @@ def test_nothing_is_left_of_a_killed_courier(tmp_path, config, heard, vision):
         if vision == "frozen":
             os.kill(pid, signal.SIGSTOP)
         edged.process.kill()
-        wait_for(lambda: not alive(pid) and not alive(edged.process.pid), 2, "both gone")
+        wait_for(lambda: not alive(pid) and not alive(edged.process.pid), 15, "both gone")
         wait_for(lambda: heard.of("status")[-1:] == ["offline"], 5, "the will says offline")
 
 
@@ -90,7 +90,7 @@ def test_sigterm_says_goodbye(tmp_path, config, heard):
     with edged_with(tmp_path, config) as edged:
         wait_for(lambda: heard.of("result"), 30, "first result")
         assert edged.end(deadline_s=3) == 0
-    wait_for(lambda: heard.of("status")[-1:] == ["offline"], 2, "offline")
+    wait_for(lambda: heard.of("status")[-1:] == ["offline"], 15, "offline")
 
 
 def test_a_second_copy_is_refused(tmp_path, config, heard):

@@ -285,7 +285,8 @@ def test_a_model_that_nobody_knows(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_it_quietly_and_wholly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edged", "classify", "--json", *any_model(), *[str(a_picture(tmp_path))] * 5000]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heeded = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  # whoever runs the tests in the background ignores it
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     assert running.stdout is not None and running.stdout.readline()
     (child,) = children(running.pid)
     running.send_signal(signal.SIGINT)

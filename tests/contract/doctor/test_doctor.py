@@ -78,7 +78,7 @@ def test_something_that_is_no_broker_is_left_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun_s = time.monotonic()
         found = look(silent.getsockname()[1])
-        assert time.monotonic() - begun_s < LIMIT_S + 2
+        assert time.monotonic() - begun_s < LIMIT_S + 10
     assert states(found)[0] == "fail" and "no answer" in found["broker-reach"].found
 
 
