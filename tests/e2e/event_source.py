@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edged.daemon.daemon.delivery import open_dispatch
-
 from edged.config.settings import MqttSection, OutboxSection
+from edged.daemon.delivery import open_dispatch
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, State, to_rfc3339
 from edged.system.clock import Clock

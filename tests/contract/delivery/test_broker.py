@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edged.daemon.daemon.delivery import open_dispatch
 
 from edged.config.settings import MqttSection, OutboxSection
+from edged.daemon.delivery import open_dispatch
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Event
