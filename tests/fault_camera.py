@@ -1,6 +1,6 @@
 """A camera that fails in every way that cameras do, on demand: a file names the fault of the moment.
 
-Loaded into a real vision process by EDGED_TEST_CAMERA=tests.fault_camera:FaultCamera; the file is $EDGED_FAULT_FILE.
+Put into a real vision process by tests/stand_in; the file is $EDGED_FAULT_FILE.
 """
 
 import ctypes

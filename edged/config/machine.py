@@ -9,7 +9,7 @@ from edged.config.complete import Values, get, is_path
 from edged.config.faults import Fault, show
 from edged.config.reading import Reading, Settings, choose_state_folder, read_settings
 from edged.config.source import Keys
-from edged.errors import ModelError
+from edged.errors import ConfigError, ModelError
 from edged.models.labels import load_labels
 from edged.models.store import Store
 from edged.system.text import did_you_mean
@@ -30,6 +30,18 @@ def read_checked(path: Path | None) -> Reading:
     if error := reading.to_error(surroundings(reading)):
         raise error
     return reading
+
+
+def read_parts(path: Path | None) -> tuple[Reading, ConfigError | None]:
+    """As `read_checked`, but where nothing is wrong with the file except models that it names, their faults are handed back."""
+    reading = read_settings(path)
+    faults = surroundings(reading)
+    models = [fault for fault in faults if "model" in fault.keys[:-1]]
+    if reading.faults or len(models) < len(faults):
+        error = reading.to_error(faults)
+        assert error is not None
+        raise error
+    return reading, reading.to_error(models)
 
 
 def surroundings(reading: Reading, *, camera: bool = False) -> list[Fault]:

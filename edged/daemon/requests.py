@@ -1,5 +1,7 @@
 """What people and subscribers may ask of the running daemon: over the local socket, over MQTT, and by a signal."""
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,11 +10,14 @@ from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import ModelErrorBody
 from edged.errors import EdgedError
 from edged.process.control import Control
-from edged.rollout.apply import Following
+from edged.rollout.changes import Changes
+from edged.system.systemd import Notify
+from edged.system.tasks import Tasks
 
 LARGEST_BYTES = 4096
 _ACTIONS = ("pause", "resume", "snapshot")
 _LONGEST_REPLAY_S = 10 * 365 * 86400.0
+_QUIET_S = 0.2  # whoever asks a thousand times a second is heard so often
 _WISHES = "an installed model's name, auto, @profile or @file"
 
 
@@ -41,25 +46,28 @@ def to_wish(payload: bytes) -> str | None:
     return text if text and text.isprintable() and not is_path else None
 
 
-class _OneAtATime:
-    """Work on the newest of what is asked: whoever asks a thousand times a second is heard once at a time."""
+class _Newest:
+    """Work on the newest of what is asked, at most a few times a second, however often it is asked."""
 
-    def __init__(self, work: Callable[[str], Coroutine[Any, Any, None]], do: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
-        self._work, self._do = work, do
+    def __init__(self, work: Callable[[str], Coroutine[Any, Any, None]], tasks: Tasks) -> None:
+        self._work, self._tasks = work, tasks
         self._next: str | None = None
-        self._busy = False
+        self._waiting = False
 
     def ask(self, what: str) -> None:
+        """What was asked before and has not begun is forgotten; what goes on is for the work itself to end."""
         self._next = what
-        if not self._busy:
-            self._busy = True
-            self._do(self._go_on())
+        if not self._waiting:
+            self._waiting = True
+            asyncio.get_running_loop().call_soon(self._begin)
 
-    async def _go_on(self) -> None:
-        while (what := self._next) is not None:
-            self._next = None
-            await self._work(what)
-        self._busy = False
+    def _begin(self) -> None:
+        what, self._next = self._next, None
+        if what is None:
+            self._waiting = False
+            return
+        self._tasks.do(self._work(what))
+        asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
 
 
 class Requests:
@@ -69,53 +77,51 @@ class Requests:
         self,
         control: Control,
         dispatch: Dispatch,
-        following: Following,
-        *,
-        do: Callable[[Coroutine[Any, Any, Any]], None],
+        changes: Changes,
+        tasks: Tasks,
+        notify: Notify,
         act: Callable[[str], None],
         status: Callable[[], dict[str, Any]],
-        around_reload: Callable[[bool], None],
+        tell_health: Callable[[], None],
     ) -> None:
-        """do: in the background. act: pause, resume, snapshot. around_reload: True before a reload, False after it."""
-        self._control, self._dispatch, self._following = control, dispatch, following
-        self._do, self._act, self._status, self._around_reload = do, act, status, around_reload
-        self._files = _OneAtATime(self._reload_quietly, do)
-        self._wishes = _OneAtATime(lambda wish: following.wish_quietly(wish, "model/set"), do)
-
-    def open(self) -> None:
-        self._control.on("replay", self._replay)
-        self._control.on("reload", self._reload)
-        self._control.on("use", self._use)
-        self._control.on("status", self._tell)
-        self._dispatch.on_command("control", self._on_control)
-        self._dispatch.on_command("model/set", self._on_model_set)
-        self._do(self._control.start())
-
-    async def close(self) -> None:
-        await self._control.close()
+        """act: pause, resume, snapshot. notify: told around a reload."""
+        self._dispatch, self._changes, self._notify = dispatch, changes, notify
+        self._act, self._status, self._tell_health = act, status, tell_health
+        self._reloads = 0  # that go on
+        self._files = _Newest(self._reload_quietly, tasks)
+        self._wishes = _Newest(lambda wish: changes.wish_quietly(wish, "model/set"), tasks)
+        control.on("replay", self._replay)
+        control.on("reload", self._reload)
+        control.on("use", self._use)
+        control.on("status", self._tell)
+        dispatch.on_command("control", self._on_control)
+        dispatch.on_command("model/set", self._on_model_set)
 
     def on_file(self) -> None:
         """The config was written, or a signal says so. Why it is refused, the log and `degraded` say."""
         self._files.ask("")
 
     async def _reload_quietly(self, _: str) -> None:
-        try:
+        with contextlib.suppress(EdgedError):
             await self._reload()
-        except EdgedError:
-            return
 
     async def _reload(self, _request: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._around_reload(True)
+        self._reloads += 1
+        if self._reloads == 1:
+            self._notify.reloading()
         try:
-            return await self._following.reload()
+            return await self._changes.reload()
         finally:
-            self._around_reload(False)
+            self._reloads -= 1
+            if not self._reloads:
+                self._notify.ready()
+            self._tell_health()
 
     async def _use(self, request: dict[str, Any]) -> dict[str, Any]:
         wish = request.get("wish")
         if not isinstance(wish, str) or to_wish(wish.encode(errors="replace")) != wish:
             raise EdgedError(f"use needs {_WISHES}; a path has its place in the config, at model.name")
-        return await self._following.wish(wish, "use")
+        return await self._changes.wish(wish, "use")
 
     async def _tell(self, _request: dict[str, Any]) -> dict[str, Any]:
         return self._status()

@@ -8,8 +8,7 @@ from typing import Any
 from edged.daemon.daemon import Daemon
 from edged.errors import EdgedError
 from edged.process.supervisor import GOOD_RUN_S
-from edged.rollout.crashes import Starts
-from edged.rollout.startup import Start, begin, find_config
+from edged.rollout.startup import Start, Starts, begin, find_config
 from edged.system.clock import Clock
 from edged.system.lock import claimed
 

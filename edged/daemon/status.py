@@ -1,60 +1,85 @@
 """How it goes, in figures: for the topic `health` and for `edged status`."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.messages import Health
+from edged.delivery.messages import Health, to_rfc3339
 from edged.delivery.publisher import Courier
+from edged.faults import Field, StandingFault, to_standing
 from edged.process.supervisor import Supervision
-from edged.rollout.apply import Following
-from edged.rollout.switcher import Switching
+from edged.rollout.apply import Apply
 from edged.system.figures import memory_mb, quantile, rate_hz
 from edged.system.heat import temperature_c
+
+
+class Since:
+    """When each fault that lasts was first seen."""
+
+    def __init__(self, wall_s: Callable[[], float] = time.time) -> None:
+        self._wall_s = wall_s
+        self._first: dict[StandingFault, float] = {}
+
+    def to_dicts(self, faults: list[StandingFault]) -> list[dict[str, Field]]:
+        """Those that there are now, for programs; what is not among them has ended."""
+        self._first = {fault: self._first.get(fault, self._wall_s()) for fault in faults}
+        return [{"kind": fault.kind, "since": to_rfc3339(at_s), **dict(fault.fields)} for fault, at_s in self._first.items()]
 
 
 class Report:
     """Thread: the event loop's. It only asks, and changes nothing."""
 
     def __init__(
-        self, dispatch: Dispatch, courier: Courier, vision: Supervision, switching: Switching, following: Following
+        self,
+        dispatch: Dispatch,
+        publisher: Courier,
+        vision: Supervision,
+        apply: Apply,
+        more: Callable[[], list[StandingFault]],
+        vision_memory_mb: Callable[[], float],
     ) -> None:
-        self._dispatch, self._courier, self._vision = dispatch, courier, vision
-        self._switching, self._following = switching, following
+        """more: the faults of parts that are known to nobody else."""
+        self._dispatch, self._publisher, self._vision, self._apply = dispatch, publisher, vision, apply
+        self._more, self._vision_memory_mb = more, vision_memory_mb
         self._started_s = time.monotonic()
-        self.vision_memory_mb = 0.0  # the peak that the vision process last told
+        self._since = Since()
 
     def health(self) -> Health:
-        courier, dispatch = self._courier, self._dispatch
+        publisher, dispatch, faults = self._publisher, self._dispatch, self._faults()
         return Health(
             uptime_s=round(time.monotonic() - self._started_s, 1),
-            frames=courier.frames(),
+            frames=publisher.frames(),
             events=dispatch.counters(),
             results_dropped=dispatch.results_dropped,
             vision_restarts=self._vision.restarts,
             broker_connects=dispatch.broker_connects,
-            fps=rate_hz(courier.inferred_ns),
-            latency_p50_ms=quantile(courier.latency_ms, 0.5),
-            latency_p95_ms=quantile(courier.latency_ms, 0.95),
+            fps=rate_hz(publisher.inferred_ns),
+            latency_p50_ms=quantile(publisher.latency_ms, 0.5),
+            latency_p95_ms=quantile(publisher.latency_ms, 0.95),
             memory_mb=memory_mb(),
-            vision_memory_mb=self.vision_memory_mb,
+            vision_memory_mb=self._vision_memory_mb(),
             temperature_c=temperature_c(),
-            degraded=[*dispatch.degraded, *self._following.degraded, *self._troubles()],
+            degraded=[fault.sentence for fault in faults],
+            faults=self._since.to_dicts(faults),
         )
 
     def status(self) -> dict[str, Any]:
-        intent, running = self._following.intent, self._switching.running
+        intent, active = self._apply.intent, self._apply.active
         return {
             "config": str(intent.path or ""),
             "override": intent.override.model_dump(include={"wish", "door"}) if intent.override else None,
-            "model": running.installed.card.name,
-            "chosen": running.chosen,
-            "decision": self._courier.thresholds(),
-            "camera": self._courier.camera_state,
+            "model": active.name,
+            "chosen": active.why,
+            "decision": self._publisher.thresholds(),
+            "camera": self._publisher.camera_state,
             "connected": self._dispatch.connected,
             "health": self.health().model_dump(),
         }
 
-    def _troubles(self) -> list[str]:
-        found = {"camera": self._courier.camera_reason, "governor": self._following.governor.reason}
-        return [f"{part}: {reason}" for part, reason in found.items() if reason]
+    def _faults(self) -> list[StandingFault]:
+        found = [to_standing("delivery", reason=sentence) for sentence in self._dispatch.degraded]
+        found += [*self._apply.faults, *self._more()]
+        if self._publisher.camera_reason:
+            found.append(to_standing("camera", reason=self._publisher.camera_reason))
+        return list(dict.fromkeys(found))

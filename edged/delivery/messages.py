@@ -124,7 +124,8 @@ class Model(Body):
     width: int
     height: int
     dtype: str
-    chosen: str = Field(description="how and why: config, auto, override, governor, …")
+    chosen: str = Field(description="how and why: config, auto, override, …")
+    governor: str = Field("", description="why heat or load have a smaller model or a lower rate run now; empty when they have not")
     measurement: Measurement | None = None
     budget: dict[str, float] = Field(default_factory=dict)
     decision: DecisionRules | None = None
@@ -171,6 +172,9 @@ class Health(Body):
     vision_memory_mb: float = 0.0
     temperature_c: float | None = None
     degraded: list[str] = Field(default_factory=list, description="what does not work as it should, one sentence each")
+    faults: list[dict[str, str | float]] = Field(
+        default_factory=list, description="the same for programs: kind, since (UTC), and the fields of the kind"
+    )
 
 
 # topic below edged/<device> → body; `status` and `label` are plain text, `snapshot` is a JPEG

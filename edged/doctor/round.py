@@ -114,7 +114,7 @@ def find_running(state_folder: Path) -> RunningDaemon:
     if not pid:
         return RunningDaemon()
     try:
-        degraded = ask(state_folder, {"verb": "status"}, patience_s=_PATIENCE_S)["health"]["degraded"]
+        degraded = ask(state_folder, {"verb": "status"}, silence_s=_PATIENCE_S, longest_s=_PATIENCE_S)["health"]["degraded"]
     except (EdgedError, KeyError, TypeError):
         degraded = []
     return RunningDaemon(pid, tuple(map(str, degraded)) if isinstance(degraded, list) else ())

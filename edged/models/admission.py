@@ -21,6 +21,7 @@ log = logging.getLogger("edged")
 
 CHECK_LIMIT_S = 30.0
 _CHILD = "edged.vision.probe"
+_NONSENSE = "the trial of it answered something else than it was asked"
 _Layout = Literal["bgr", "rgb", "gray", "nv12", "yuv420"]
 # a size that is not configured: what the cameras ask for themselves, and for the others what is common
 _GIVES: dict[str, tuple[_Layout, int, int]] = {
@@ -154,9 +155,9 @@ class _ProbeProcess:
             kind, answer = self._child.ask("check", wanted, CHECK_LIMIT_S)
         except SandboxError as lost:
             return self._lost(lost)
-        if kind != "done":
-            return Verdict(admitted=False, reason=str(answer["reason"]))
-        return Verdict(admitted=True, facts=answer["facts"] | {"best": answer["best"]})
+        if kind == "checked":
+            return Verdict(admitted=True, facts=answer["facts"] | {"best": answer["best"]})
+        return Verdict(admitted=False, reason=str(answer["reason"]) if kind == "refused" else _NONSENSE)
 
     def measure(self, scene: Scene, threads: Sequence[int], seconds: float, nice: int) -> Measured:
         """After a check that admitted. Raises ModelError."""
@@ -166,10 +167,11 @@ class _ProbeProcess:
             kind, answer = self._child.ask("measure", wanted, CHECK_LIMIT_S + 10 * seconds)
         except SandboxError as lost:
             raise ModelError(f"model {self._installed.card.name} is refused: {self._lost(lost).reason}") from None
-        if kind != "done":
-            raise ModelError(f"model {self._installed.card.name} is refused: {answer['reason']}")
-        return Measured.model_validate(answer)
+        if kind == "measured":
+            return Measured.model_validate(answer)
+        reason = answer["reason"] if kind == "refused" else _NONSENSE
+        raise ModelError(f"model {self._installed.card.name} is refused: {reason}")
 
     def _lost(self, lost: SandboxError) -> Verdict:
-        self.timed_out = "no answer" in str(lost) or "not be started" in str(lost) or "SIGXCPU" in str(lost)
+        self.timed_out = lost.is_for_want_of_time
         return Verdict(admitted=False, reason=f"the trial of it {lost}")

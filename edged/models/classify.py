@@ -76,7 +76,7 @@ def look_at(pictures: Iterable[Path], ask: Ask) -> Iterator[Look]:
             if kind == "scores":
                 yield Look(picture, [(index, score) for index, score in answer["scores"]], answer["timing_ms"])
             else:
-                yield Look(picture, error=answer["reason"])
+                yield Look(picture, error=answer.get("reason", "the process that looks at pictures answered something else"))
     finally:
         if child is not None:
             child.close()
@@ -96,6 +96,6 @@ def _start(ask: Ask) -> ThrowAway:
         raise ModelError(f"{ask.model}: the runtime {lost} while loading it: the file is damaged") from None
     if kind != "loaded":
         child.close()
-        reason = str(answer["reason"])
+        reason = str(answer.get("reason", "it was not loaded"))
         raise ModelError(reason if reason.startswith(f"{ask.model}: ") else f"{ask.model}: {reason}")
     return child

@@ -1,8 +1,9 @@
 """The local door: a Unix socket in the state folder, for what only the operator of this board may ask.
 
 One request and one answer for each connection, a JSON object on a line each way: {"verb": "replay", "since_s": 1800} →
-{"ok": true, …} or {"ok": false, "error": "a sentence", "code": the exit code of the command that asked}. Who may open the
-socket (mode 0660) may ask.
+{"ok": true, …} or {"ok": false, "error": "a sentence", "code": the exit code of the command that asked}. A request with
+"progress": true gets lines {"progress": "a sentence"} before its answer, as a sign of life. Who may open the socket (mode
+0660) may ask.
 """
 
 import asyncio
@@ -11,11 +12,13 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from edged.errors import FAILED, EdgedError, UnavailableError
+from edged.faults import StandingFault, to_standing
 
 log = logging.getLogger("edged")
 
@@ -23,7 +26,9 @@ SOCKET = "control.sock"
 _LARGEST_BYTES = 64 * 1024
 _ASK_S = 5.0
 _MOST_SERVED = 16  # at a time
-_PATIENCE_S = 60.0  # for the answer: trying a model takes a while
+_PROGRESS_S = 2.0
+_SILENCE_S = 15.0  # without a sign of life the daemon hangs
+LONGEST_S = 300.0  # for the answer: the longest trial of a model, its loading, and its proof
 
 Answer = dict[str, Any]
 Handler = Callable[[dict[str, Any]], Awaitable[Answer]]
@@ -32,8 +37,10 @@ Handler = Callable[[dict[str, Any]], Awaitable[Answer]]
 class Control:
     """The daemon's end. Thread: the event loop's. Handlers get the request and give the answer, or raise EdgedError."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / SOCKET
+    def __init__(self, folder: Path, progress: Callable[[], str] = lambda: "") -> None:
+        """progress: what goes on, for who waits."""
+        self._path, self._progress = folder / SOCKET, progress
+        self.fault: StandingFault | None = None  # why commands can't reach this daemon
         self._handlers: dict[str, Handler] = {}
         self._server: asyncio.Server | None = None
         self._serving = 0
@@ -41,8 +48,8 @@ class Control:
     def on(self, verb: str, handler: Handler) -> None:
         self._handlers[verb] = handler
 
-    async def start(self) -> str:
-        """Listen. A sentence when that can't be done: the daemon does its work without its door too."""
+    async def start(self) -> None:
+        """Listen. Where that can't be done it is a fault: the daemon does its work without its door too."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()  # of an earlier daemon; that none runs now was made sure of before
@@ -54,10 +61,8 @@ class Control:
                 os.umask(before)
             self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LARGEST_BYTES)
         except OSError as error:
-            reason = f"commands can not reach this daemon: {self._path}: {error.strerror or error}"
-            log.warning("%s", reason)
-            return reason
-        return ""
+            self.fault = to_standing("control", path=str(self._path), reason=error.strerror or str(error))
+            log.warning("%s", self.fault.sentence)
 
     async def close(self) -> None:
         if self._server is not None:
@@ -79,12 +84,24 @@ class Control:
         with contextlib.suppress(OSError, TimeoutError):
             try:
                 line = await asyncio.wait_for(reader.readline(), _ASK_S)
-                answer = await self._answer(line)
+                answer = await self._answer_with_progress(line, writer)
             except ValueError:  # longer than a request can be
                 answer = _refusal("the request is too long")
             writer.write(json.dumps(answer).encode() + b"\n")
             await asyncio.wait_for(writer.drain(), _ASK_S)
         writer.close()
+
+    async def _answer_with_progress(self, line: bytes, writer: asyncio.StreamWriter) -> Answer:
+        answering = asyncio.ensure_future(self._answer(line))
+        wants_progress = (to_request(line) or {}).get("progress") is True
+        try:
+            while not (await asyncio.wait([answering], timeout=_PROGRESS_S))[0]:
+                if wants_progress:
+                    writer.write(json.dumps({"progress": self._progress()}).encode() + b"\n")
+                    await asyncio.wait_for(writer.drain(), _ASK_S)
+        except (OSError, TimeoutError):  # whoever asked is gone; what was asked for is done all the same
+            pass
+        return await answering
 
     async def _answer(self, line: bytes) -> Answer:
         request = to_request(line)
@@ -108,18 +125,35 @@ def to_request(line: bytes) -> dict[str, Any] | None:
     return request if isinstance(request, dict) else None
 
 
-def ask(folder: Path, request: dict[str, Any], *, patience_s: float = _PATIENCE_S) -> Answer:
-    """Ask the daemon of this state folder. Raises UnavailableError when there is none, EdgedError with its refusal."""
-    path = folder / SOCKET
+def ask(
+    folder: Path,
+    request: dict[str, Any],
+    *,
+    silence_s: float = _SILENCE_S,
+    longest_s: float = LONGEST_S,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Answer:
+    """Ask the daemon of this state folder. Raises UnavailableError for none or one that hangs, EdgedError with its refusal.
+
+    on_progress: called with what goes on, when that is something else than before.
+    """
+    path, ends_s, told = folder / SOCKET, time.monotonic() + longest_s, ""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.settimeout(patience_s)
+        end.settimeout(silence_s)
         try:
             end.connect(_address(path))
-            end.sendall(json.dumps(request).encode() + b"\n")
+            end.sendall(json.dumps(request | {"progress": True}).encode() + b"\n")
             with end.makefile("rb") as answers:
-                answer = to_request(answers.readline(_LARGEST_BYTES))
+                while (answer := to_request(answers.readline(_LARGEST_BYTES))) is not None and "progress" in answer:
+                    if time.monotonic() > ends_s:
+                        raise UnavailableError(f"edged answers at {path}, but is not done after {longest_s:g} s; see its log")
+                    if (now := str(answer["progress"])) not in ("", told):
+                        told = now
+                        on_progress(now)
         except PermissionError:
             raise UnavailableError(f"{path} may not be opened by this user; be root or a member of its group") from None
+        except TimeoutError:
+            raise UnavailableError(f"edged is there at {path}, but gave no sign of life for {silence_s:g} s; see its log") from None
         except OSError as error:
             raise UnavailableError(
                 f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?"

@@ -1,130 +1,187 @@
-"""What the vision process may say over the pipe. A model or a stream may own that process; what is none of these words,
-word for word, is not believed, and the process is ended.
+"""What may be said over a pipe: by the vision process and to it, by a sandbox and to it.
+
+A model or a stream may own the process at the other end; what is none of these words, word for word, is not believed, and
+the process is ended. Plain functions and not pydantic: the vision process would pay 17 MB for it.
 """
 
-from typing import Annotated, Any, Literal
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Count = Annotated[int, Field(ge=0)]
-Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
-Milliseconds = Annotated[float, Field(ge=0)]
-Sentence = Annotated[str, Field(max_length=2000)]
+Check = Callable[[Any], bool]
 
 
-# JSON has no tuples
-_Score = Annotated[tuple[Count, Annotated[float, Field(ge=0, le=1.01)]], Field(strict=False)]
+def whole(least: int = 0) -> Check:
+    return lambda value: type(value) is int and least <= value < 2**63
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+def number(least: float = -math.inf, most: float = math.inf) -> Check:
+    """Finite, and no truth value."""
+    return lambda value: type(value) in (int, float) and math.isfinite(value) and least <= value <= most
 
 
-class _FramesPart(_Message):
-    captured: Count
-    inferred: Count
-    stale: Count
-    busy: Count
-    gated: Count
-    paused: Count
+def text(longest: int) -> Check:
+    return lambda value: type(value) is str and len(value) <= longest
 
 
-class _ReadyMessage(_Message):
-    pid: Count
+def one_of(*values: str | None) -> Check:
+    return lambda value: (value is None or type(value) is str) and value in values
 
 
-class _CameraMessage(_Message):
-    state: Literal["starting", "ok", "lost", "frozen", "paused"]
-    fault: Annotated[str, Field(max_length=40)]
-    reason: Sentence
+def truth(value: Any) -> bool:
+    return type(value) is bool
 
 
-class _TimingPart(_Message):
-    capture: float
-    preprocess: Milliseconds
-    invoke: Milliseconds
-    postprocess: Milliseconds
+def each(check: Check, most: int, least: int = 0) -> Check:
+    """A list whose items all pass."""
+    return lambda value: type(value) in (list, tuple) and least <= len(value) <= most and all(map(check, value))
 
 
-class _ResultMessage(_Message):
-    index: Count
-    captured_ns: Nanoseconds
-    width: Count
-    height: Count
-    picture: Annotated[str, Field(max_length=255)]
-    scores: Annotated[list[_Score], Field(max_length=2000)]
-    timing_ms: _TimingPart
-    frames: _FramesPart
+def tuple_of(*checks: Check) -> Check:
+    return lambda value: (
+        type(value) in (list, tuple)
+        and len(value) == len(checks)
+        and all(check(one) for check, one in zip(checks, value, strict=True))
+    )
 
 
-class _GatedMessage(_Message):
-    captured_ns: Nanoseconds
-    frames: _FramesPart
+def mapping(value: Any) -> bool:
+    """Any JSON object: only in words of the courier's own."""
+    return type(value) is dict
 
 
-class _BeatMessage(_Message):
-    frames: _FramesPart
-    memory_mb: Annotated[float, Field(ge=0)]
+def maybe(check: Check) -> Check:
+    return lambda value: value is None or check(value)
 
 
-class _InputPart(_Message):
-    width: Count
-    height: Count
-    dtype: Literal["uint8", "int8", "float32"]
-    scale: float
-    zero: int
-    float_range: Annotated[tuple[float, float], Field(strict=False)]
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The fields of a message. optional: those that may be absent."""
+
+    fields: Mapping[str, Check]
+    optional: frozenset[str] = frozenset()
+
+    def __call__(self, value: Any) -> bool:
+        return (
+            type(value) is dict
+            and value.keys() <= self.fields.keys()
+            and self.fields.keys() - self.optional <= value.keys()
+            and all(self.fields[name](one) for name, one in value.items())
+        )
 
 
-class _FactsPart(_Message):
-    runtime: Annotated[str, Field(max_length=80)]
-    delegate: Annotated[str, Field(max_length=80)]
-    delegate_nodes: Count
-    nodes: Count
-    threads: Count
-    input: _InputPart
-    label_count: Count
-    output: Literal["probabilities", "logits"]
+Vocabulary = Mapping[str, Word]
 
+_COUNT, _SENTENCE, _PATH, _SHA256 = whole(), text(2000), text(4096), text(64)
+_MS = number(0)
+_SCORE = tuple_of(_COUNT, number(0, 1.01))
+_SHARE = number(0, 1)
+_REGION = tuple_of(_SHARE, _SHARE, _SHARE, _SHARE)
+_CROP, _OUTPUT = one_of("full", "centre", "letterbox"), one_of("probabilities", "logits")
+_DTYPE = one_of("uint8", "int8", "float32")
+_FRAMES = Word(dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", "paused"), _COUNT))
+_TIMING = Word({"capture": number(), "preprocess": _MS, "invoke": _MS, "postprocess": _MS})
+_REASON = Word({"reason": _SENTENCE})
+_NOTHING = Word({})
+_GATE = Word({"threshold": number(), "max_interval_s": number()})
+_INPUT = Word(
+    {
+        "width": _COUNT,
+        "height": _COUNT,
+        "dtype": _DTYPE,
+        "scale": number(),
+        "zero": whole(-(2**31)),
+        "float_range": tuple_of(number(), number()),
+    }
+)
+_RUNTIME = {"runtime": text(80), "delegate": text(80), "delegate_nodes": _COUNT, "nodes": _COUNT}
+_FACTS = Word(_RUNTIME | {"threads": _COUNT, "input": _INPUT, "label_count": _COUNT, "output": _OUTPUT})
+_MODEL = {"path": _PATH, "sha256": _SHA256, "labels": _COUNT, "output": maybe(_OUTPUT), "threads": whole(1)}
 
-class _LoadedMessage(_Message):
-    number: Count
-    path: str
-    sha256: Annotated[str, Field(max_length=64)]
-    load_ms: Milliseconds
-    facts: _FactsPart
-
-
-class _LoadFailedMessage(_Message):
-    number: Count
-    path: str
-    reason: Sentence
-
-
-class _ModelFailedMessage(_Message):
-    reason: Sentence
-
-
-class _SnapshotMessage(_Message):
-    last: bool
-
-
-_WORDS: dict[str, type[_Message]] = {
-    "ready": _ReadyMessage,
-    "camera": _CameraMessage,
-    "result": _ResultMessage,
-    "gated": _GatedMessage,
-    "beat": _BeatMessage,
-    "loaded": _LoadedMessage,
-    "load_failed": _LoadFailedMessage,
-    "model_failed": _ModelFailedMessage,
-    "snapshot": _SnapshotMessage,
+FROM_VISION: Vocabulary = {
+    "ready": Word({"pid": _COUNT}),
+    "camera": Word({"state": one_of("starting", "ok", "lost", "frozen", "paused"), "fault": text(40), "reason": _SENTENCE}),
+    "result": Word(
+        {
+            "index": _COUNT,
+            "captured_ns": _COUNT,
+            "width": _COUNT,
+            "height": _COUNT,
+            "picture": text(255),
+            "scores": each(_SCORE, 2000),
+            "timing_ms": _TIMING,
+            "frames": _FRAMES,
+        }
+    ),
+    "gated": Word({"captured_ns": _COUNT, "frames": _FRAMES}),
+    "beat": Word({"frames": _FRAMES, "memory_mb": number(0)}),
+    "loaded": Word({"number": _COUNT, "path": _PATH, "sha256": _SHA256, "load_ms": _MS, "facts": _FACTS}),
+    "load_failed": Word({"number": _COUNT, "path": _PATH, "reason": _SENTENCE}),
+    "model_failed": _REASON,
+    "snapshot": Word({"last": truth}),
+}
+TO_VISION: Vocabulary = {
+    "configure": Word(
+        {
+            "camera": mapping,
+            "region": _REGION,
+            "crop": _CROP,
+            "max_age_ms": _MS,
+            "watched": each(_COUNT, 100_000),
+            "no_frame_s": number(0),
+            "frozen_s": number(0),
+            "gate": maybe(_GATE),
+            "failed_runs": _COUNT,
+        },
+        frozenset({"watched", "no_frame_s", "frozen_s", "gate", "failed_runs"}),
+    ),
+    "tune": Word({"fps": number(0), "region": _REGION, "max_age_ms": _MS, "gate": maybe(_GATE)}),
+    "load": Word(_MODEL | {"number": _COUNT, "trial": truth}, frozenset({"number", "trial"})),
+    "settle": Word({"keep": truth}),
+    "watch": Word({"indices": each(_COUNT, 100_000)}),
+    "pace": Word({"fps": number(0)}),
+    "pause": Word({"paused": truth}),
+    "snapshot": Word({"max_px": _COUNT, "quality": _COUNT, "max_kb": _COUNT}),
+    "stop": _NOTHING,
+}
+FROM_SANDBOX: Vocabulary = {
+    "ready": _NOTHING,
+    "checked": Word(
+        {
+            "facts": Word(_RUNTIME | {"width": _COUNT, "height": _COUNT, "dtype": _DTYPE, "output": _OUTPUT}),
+            "best": each(_SCORE, 16),
+        }
+    ),
+    "measured": Word({"p50_ms": _MS, "p95_ms": _MS, "memory_mb": number(0), "threads": whole(1), "runs": _COUNT}),
+    "refused": _REASON,
+    "loaded": _NOTHING,
+    "scores": Word({"scores": each(_SCORE, 100_000), "timing_ms": _TIMING}),
+    "unreadable": _REASON,
+}
+TO_SANDBOX: Vocabulary = {
+    "check": Word(
+        {"path": _PATH, "sha256": _SHA256, "labels": _COUNT, "output": maybe(_OUTPUT), "expected": each(_SCORE, 100_000)}
+    ),
+    "measure": Word(
+        {
+            "layout": one_of("bgr", "rgb", "gray", "nv12", "yuv420"),
+            "width": _COUNT,
+            "height": _COUNT,
+            "region": _REGION,
+            "crop": _CROP,
+            "threads": each(whole(1), 1024, 1),
+            "seconds": number(0),
+            "nice": whole(),
+        }
+    ),
+    "load": Word(_MODEL),
+    "look": Word({"picture": _PATH, "region": _REGION, "crop": _CROP, "top": _COUNT}),
 }
 
 
-def check_word(kind: str, fields: dict[str, Any]) -> None:
+def check_word(kind: str, fields: dict[str, Any], words: Vocabulary = FROM_VISION) -> None:
     """Raises ValueError for what is not exactly one of the words."""
-    word = _WORDS.get(kind)
-    if word is None:
+    word = words.get(kind)
+    if word is None or not word(fields):
         raise ValueError("no word of ours")
-    word.model_validate(fields)

@@ -5,7 +5,6 @@ as a `SandboxError` with its reason. The module that is started calls `begin` fi
 """
 
 import contextlib
-import json
 import os
 import resource
 import select
@@ -15,27 +14,42 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edged.process.lifeline import die_with
-from edged.process.pipe import Pipe
+from edged.process.pipe import NotOursError, Pipe
+from edged.process.protocol import FROM_SANDBOX, TO_SANDBOX, Vocabulary
 
 START_LIMIT_S = 60.0  # importing OpenCV and the runtime from a slow card
 
 
 class SandboxError(Exception):
-    """The process is no more; `str()` says what happened to it."""
+    """The process is no more. how: what happened to it; number: of the signal that it died of; `str()`: for people."""
+
+    def __init__(
+        self, how: Literal["not_started", "silent", "crashed", "ended", "nonsense"], sentence: str, number: int = 0
+    ) -> None:
+        super().__init__(sentence)
+        self.how, self.number = how, number
+
+    @property
+    def is_for_want_of_time(self) -> bool:
+        """It says nothing about what was tried: the board may have been busy."""
+        return self.how in ("not_started", "silent") or self.number == signal.SIGXCPU
 
 
 class ThrowAway:
     """The asking end. Start it from the main thread: the child's death signal follows the thread that forks."""
 
-    def __init__(self, module: str, environment: Mapping[str, str], owned: Path | None = None) -> None:
+    def __init__(
+        self, module: str, environment: Mapping[str, str], owned: Path | None = None, *, hears: Vocabulary = FROM_SANDBOX
+    ) -> None:
         """`module` is run as `python -m MODULE PARENT_PID PIPE_FD`, calls `begin` and sends "ready". Raises SandboxError.
 
         owned: the file that it will open; where root asks, its owner's rights are all that the process gets.
+        hears: what it may answer.
         """
-        ours, theirs = Pipe.pair()
+        ours, theirs = Pipe.pair(hears, TO_SANDBOX)
         self._pipe = ours
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         # one thread for BLAS: its buffers for each core count as memory, and nothing here multiplies matrices with it
@@ -54,7 +68,7 @@ class ThrowAway:
         except OSError as error:
             for end in (ours, theirs, self._said):
                 end.close()
-            raise SandboxError(f"could not be started: {error.strerror or error}") from None
+            raise SandboxError("not_started", f"could not be started: {error.strerror or error}") from None
         theirs.close()
         self._answer(START_LIMIT_S)
 
@@ -76,17 +90,20 @@ class ThrowAway:
         poll.register(self._pipe.fileno(), select.POLLIN)
         if not poll.poll(within_s * 1000):
             self.close()
-            raise SandboxError(f"gave no answer within {within_s:g} s")
+            raise SandboxError("silent", f"gave no answer within {within_s:g} s")
         try:
             message = self._pipe.receive()
-        except (OSError, json.JSONDecodeError):
+        except NotOursError:
+            self.close()
+            raise SandboxError("nonsense", "gave an answer that is none of ours") from None
+        except OSError:
             message = None
         if message is None:
-            raise SandboxError(self._obituary())
+            raise self._obituary()
         kind, fields, _ = message
         return kind, fields
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> SandboxError:
         try:
             code = self._child.wait(5)
         except subprocess.TimeoutExpired:
@@ -95,9 +112,9 @@ class ThrowAway:
         said = self._said.read().decode(errors="replace")
         self.close()
         if code < 0:
-            return f"crashed ({signal.Signals(-code).name})"
+            return SandboxError("crashed", f"crashed ({signal.Signals(-code).name})", -code)
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
-        return f"ended with exit code {code}{f': {last}' if last else ''}"
+        return SandboxError("ended", f"ended with exit code {code}{f': {last}' if last else ''}")
 
 
 def _rights_of(file: Path | None) -> dict[str, Any]:
@@ -111,7 +128,7 @@ def _rights_of(file: Path | None) -> dict[str, Any]:
     return {} if found.st_uid == 0 else {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
 
 
-def begin(memory_mb: int) -> Pipe:
+def begin(memory_mb: int, hears: Vocabulary = TO_SANDBOX) -> Pipe:
     """Called first by the module that was started: its limits, its death with its parent, and its end of the pipe.
 
     `memory_mb` bounds what the process may write to (RLIMIT_DATA), Python and the libraries included.
@@ -122,4 +139,4 @@ def begin(memory_mb: int) -> Pipe:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # what it prints, and nothing else
-    return Pipe.from_fd(fd)
+    return Pipe.from_fd(fd, hears)

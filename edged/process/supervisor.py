@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edged.process.pipe import Pipe
-from edged.process.protocol import check_word
+from edged.process.pipe import NotOursError, Pipe
+from edged.process.protocol import FROM_VISION, TO_VISION
 
 log = logging.getLogger("edged")
 
@@ -27,14 +27,15 @@ _KILLED_S = 0.5
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
 OnMessage = Callable[[str, dict[str, Any], bytes], None]
+Child = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The end of a vision process. `why`: a few words; `again_s`: when the next one is started.
 
-    crashed: it died, or was killed because it hung; not when it ended by itself, as it does for some cameras.
-    asked: it was told to end, because the next one is to begin with something else.
+    crashed: it died, or was killed because it hung; not when it ended by itself, as it does for some cameras, nor when it
+    could not be started at all. asked: it was told to end, because the next one is to begin with something else.
     """
 
     why: str
@@ -43,16 +44,22 @@ class Gone:
     asked: bool
 
 
+def fork_vision(theirs: Pipe) -> Child:
+    """Start the vision process with its end of the pipe. Raises OSError."""
+    command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
+    return subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
 class Supervision:
-    """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks).
+    """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks)."""
 
-    on_message gets everything but beats' timing; on_gone is told each time that the process ended, but not after `stop`.
-    """
-
-    def __init__(self, on_message: OnMessage, on_gone: Callable[[Gone], None]) -> None:
+    def __init__(self, fork: Callable[[Pipe], Child] = fork_vision) -> None:
+        """fork: starts the process; its stderr is a pipe."""
         self._loop = asyncio.get_running_loop()
-        self._on_message, self._on_gone = on_message, on_gone
-        self._child: subprocess.Popen[bytes] | None = None
+        self._fork = fork
+        self._on_message: OnMessage = lambda *_: None
+        self._on_gone: Callable[[Gone], None] = lambda _: None
+        self._child: Child | None = None
         self._pipe: Pipe | None = None
         self._pidfd = -1
         self._deadline: asyncio.TimerHandle | None = None
@@ -64,20 +71,31 @@ class Supervision:
         self._renewing = False
         self.restarts = 0
 
+    def listen(self, on_message: OnMessage, on_gone: Callable[[Gone], None]) -> None:
+        """Before `start`. on_message gets every message of ours; on_gone each end of the process, but not after `stop`."""
+        self._on_message, self._on_gone = on_message, on_gone
+
     def start(self) -> None:
-        """Fork the vision process; it says `ready` when it can be configured."""
+        """Fork the vision process; it says `ready` when it can be configured. A fork that fails is tried again."""
         self._again, self._renewing = None, False
-        ours, theirs = Pipe.pair()
-        command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
-        self._child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        theirs.close()
-        self._pipe, self._why_killed, self._started_at = ours, "", self._loop.time()
-        self._pidfd = os.pidfd_open(self._child.pid)
-        assert self._child.stderr is not None
-        os.set_blocking(self._child.stderr.fileno(), False)
+        ours, theirs = Pipe.pair(FROM_VISION, TO_VISION)
+        try:
+            child = self._fork(theirs)
+        except OSError as error:  # no memory, or no more processes: it may pass
+            ours.close()
+            self._start_later()
+            why = f"it could not be started ({error.strerror or error})"
+            self._on_gone(Gone(why, self._delay_of_next(), crashed=False, asked=False))
+            return
+        finally:
+            theirs.close()
+        self._pidfd = os.pidfd_open(child.pid)
+        self._child, self._pipe, self._why_killed, self._started_at = child, ours, "", self._loop.time()
+        assert child.stderr is not None
+        os.set_blocking(child.stderr.fileno(), False)
         self._loop.add_reader(ours.fileno(), self._receive)
         self._loop.add_reader(self._pidfd, self._ended)
-        self._loop.add_reader(self._child.stderr.fileno(), self._relay)
+        self._loop.add_reader(child.stderr.fileno(), self._relay)
         self._expect_beat(START_LIMIT_S)
 
     @property
@@ -115,40 +133,40 @@ class Supervision:
             self._again.cancel()
             self.start()
 
+    def postpone(self, pause_s: float) -> None:
+        """Where the next one is waited for, not to start it before this."""
+        if self._again is not None and self._again.when() < self._loop.time() + pause_s:
+            self._again.cancel()
+            self._again = self._loop.call_later(pause_s, self.start)
+
     async def stop(self, deadline_s: float) -> None:
-        """Ask it to end, and kill it when it does not."""
+        """Ask it to end, and kill it when it does not. One that hangs in the kernel is not waited for: it dies with us anyway."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
         child = self._child
         if child is None:
             return
+        pidfd = os.dup(self._pidfd)
         self._forget()
         try:
-            await asyncio.wait_for(asyncio.to_thread(child.wait), deadline_s)
-        except TimeoutError:
-            child.kill()
-            # one that hangs in the kernel is not waited for: it is to die with us anyway
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_KILLED_S)
+            if not await _until_ended(pidfd, deadline_s):
+                child.kill()
+                await _until_ended(pidfd, _KILLED_S)
+            child.poll()
+        finally:
+            os.close(pidfd)
 
     def _receive(self) -> bool:
         """One message; False when none is there."""
         assert self._pipe is not None
         try:
             message = self._pipe.receive(wait=False)
-            if message is not None:
-                check_word(message[0], message[1])
         except BlockingIOError:
             return False
         except ConnectionResetError:  # said once, when it died with our commands unread; its last words follow
             return self._receive()
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            RecursionError,
-        ):  # torn down, or not our words: the process is not to be believed any more
+        except (OSError, NotOursError):  # torn down, or not our words: the process is not to be believed any more
             self.kill("it said something that is no word of ours")
             message = None
         if message is None:
@@ -179,21 +197,28 @@ class Supervision:
 
     def _ended(self) -> None:
         assert self._child is not None
-        while self._receive():  # its last words explain its end
+        while self._pipe is not None and self._receive():  # its last words explain its end
             pass
         code = self._child.wait()
         why = self._why_killed or (f"it died of {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}")
         ran_s = self._loop.time() - self._started_at
-        self._forget()
         asked = self._renewing
+        self._forget()
         if asked or ran_s > GOOD_RUN_S:
             self._delay_s = _FIRST_DELAY_S
-        again_s = 0.0 if asked else self._delay_s
-        self._again = self._loop.call_later(again_s, self.start)
-        if not asked:
-            self.restarts += 1
-            self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
-        self._on_gone(Gone(why, again_s, crashed=not asked and code != 0, asked=asked))
+        if asked:
+            self._again = self._loop.call_later(0.0, self.start)
+        else:
+            self._start_later()
+        self._on_gone(Gone(why, self._delay_of_next(), crashed=not asked and code != 0, asked=asked))
+
+    def _start_later(self) -> None:
+        self.restarts += 1
+        self._again = self._loop.call_later(self._delay_s, self.start)
+        self._delay_s = min(self._delay_s * 2, _LONGEST_DELAY_S)
+
+    def _delay_of_next(self) -> float:
+        return round(max(0.0, self._again.when() - self._loop.time()), 1) if self._again is not None else 0.0
 
     def _forget(self) -> None:
         assert self._child is not None and self._child.stderr is not None and self._pipe is not None
@@ -206,3 +231,15 @@ class Supervision:
         os.close(self._pidfd)
         self._child.stderr.close()
         self._child, self._pipe = None, None
+
+
+async def _until_ended(pidfd: int, deadline_s: float) -> bool:
+    """False when it lives on. No thread waits, so that nothing holds up the end of the loop."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), deadline_s)
+    finally:
+        loop.remove_reader(pidfd)
+    return ended.is_set()

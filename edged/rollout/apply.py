@@ -1,349 +1,281 @@
-"""What shall run becomes what runs: a reload, a wish, the hour of a profile, and the way back when one of them was bad.
-
-A change is validated whole, its model proves itself, and only then the rest follows; what is refused changes nothing.
-"""
+"""What runs, and what is done about what is decided: the actions of the switcher and of the recovery are carried out here."""
 
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from edged.config.diff import to_change
-from edged.config.parts import to_wanted
-from edged.config.profile import FILE
-from edged.config.reading import Reading, Settings
-from edged.errors import ConfigError, EdgedError, ModelError, WriteError
-from edged.process.supervisor import GOOD_RUN_S
-from edged.rollout.crashes import MANY
-from edged.rollout.desired import Intent
-from edged.rollout.governor import Governor
+from edged.config.reading import Settings
+from edged.errors import EdgedError, ModelError, WriteError
+from edged.faults import StandingFault, to_standing
+from edged.rollout import recovery, switcher
+from edged.rollout.active import Active
+from edged.rollout.effects import Effects
 from edged.rollout.last_good import LastGood
-from edged.rollout.selector import Running, Steward
-from edged.rollout.switcher import Switching
+from edged.rollout.rollback import find_another, load_pair
+from edged.rollout.selector import Selector
+from edged.rollout.startup import Start
+from edged.system.tasks import Tasks, Turns
 
 log = logging.getLogger("edged")
 
-_CRASHES_S = 60.0
-_SAFE_S = 600.0  # after so long safe mode tries again by itself: nobody may ever come
+WAITING = "it is in use and proves itself as soon as the camera gives frames"
 
 
-class Parts(Protocol):
-    """What the rest of the house does about other settings. Thread: the event loop's."""
-
-    async def on_settings(self, old: Settings, new: Settings) -> None:
-        """They are in force now; the model runs already."""
-
-    def on_model(self, running: Running) -> None:
-        """This model runs, or runs for another reason or with another budget."""
-
-    def on_refusal(self, asked: str, reason: str) -> None:
-        """A model was asked for and is not used."""
-
-    def on_safe_mode(self, safe: bool) -> None:
-        """No vision from now on, or vision again."""
-
-
-class Following:
+class Apply:
     """Thread: the event loop's."""
 
     def __init__(
-        self,
-        settings: Settings,
-        intent: Intent,
-        steward: Steward,
-        switching: Switching,
-        last_good: LastGood,
-        parts: Parts,
-        *,
-        trouble: str,
-        behind: bool,
-        now_s: Callable[[], float] = time.monotonic,
+        self, start: Start, last_good: LastGood, effects: Effects, tasks: Tasks, *, now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        """settings: what runs. trouble: why that is not what the intent says, if it is not. behind: the model is yet to be."""
-        self.settings, self.intent, self.steward = settings, intent, steward
-        self._switching, self._last_good, self._parts, self._now_s = switching, last_good, parts, now_s
-        self.governor: Governor = steward.governor(switching.running, now_s())
-        self.trouble, self._behind = trouble, behind
-        self.safe = False
-        self._safe_since_s = 0.0
-        self._changing = asyncio.Lock()
-        self._fitting: asyncio.Task[None] | None = None
-        self._changed_s = now_s()
-        self._remembered = False
-        self._crashes: deque[float] = deque()
-        self._tried_again = False
-        self._unusable = 0  # models in a row that could not be loaded
-        self._refused: Settings | None = None  # what was not followed; not tried again before something changes
-
-    def close(self) -> None:
-        if self._fitting is not None:
-            self._fitting.cancel()
+        self.now_s, self._last_good, self._effects, self._tasks = now_s, last_good, effects, tasks
+        self.intent, self.settings = start.intent, start.intent.settings()
+        self.switcher, self.recovery, self.turns = (
+            switcher.Switcher(start.active),
+            recovery.Recovery(start.to_state(now_s())),
+            Turns(),
+        )
+        self.refused: Settings | None = None  # what was not followed; not tried again before something changes
+        self._answer: asyncio.Future[str] | None = None
+        self.begin_ladder(start.selector, start.active)
+        effects.obey(self.settings, self.active)
 
     @property
-    def degraded(self) -> list[str]:
-        waits = "profiles with hours wait for a clock that somebody has set" if self.intent.waits_for_clock else ""
-        config = f"config: {self.intent.fault}" if self.intent.fault else ""
-        return [sentence for sentence in (self.trouble, config, waits) if sentence]
+    def active(self) -> Active:
+        """What runs, and comes back after each restart of the vision process. On trial something else may be used."""
+        return self.switcher.active
 
-    # the doors
+    @property
+    def faults(self) -> list[StandingFault]:
+        found = list(self.recovery.faults)
+        if self.intent.fault:
+            found.append(to_standing("config", reason=self.intent.fault))
+        if self.intent.waits_for_clock:
+            found.append(to_standing("clock"))
+        if self.governor.reason:
+            found.append(to_standing("governor", reason=self.governor.reason))
+        if self.step_fault is not None:
+            found.append(self.step_fault)
+        return found
 
-    async def reload(self) -> dict[str, Any]:
-        """Follow the file as it is now. What was done; raises EdgedError with every fault, and then nothing was changed."""
+    def start(self) -> None:
+        if isinstance(self.recovery.state, recovery.Safe):
+            self._recover([recovery.EnterSafe(self.recovery.state.fault)])
+        else:
+            self._effects.see()
+
+    # what was decided
+
+    async def try_model(self, active: Active, limit_ms: float) -> str:
+        """Use this model, on trial where another one runs. A note for people. Raises ModelError, and the old one runs."""
+        if self.recovery.is_safe:
+            self._switch(self.switcher.replace(active))
+            return ""
+        if active.is_same(self.active):
+            self._switch(self.switcher.withdraw())
+            self.describe(active)
+            return ""
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self._switch(self.switcher.switch(active, limit_ms, self.now_s()))
         try:
-            reading = await self.intent.load()
-            there = reading.settings
-            done = await self._follow(lambda: self.intent.settings(self.intent.here(there)), "config", reading)
-            if there.state_folder != self.settings.state_folder:
-                done["at_start"] = [*done["at_start"], "state_folder"]
-        except EdgedError as error:
-            self.intent.fault = str(error)
-            log.error("config not followed: %s", error)
-            raise
-        log.info("config followed: %s", ", ".join(done["changed"]) or "nothing changed")
-        return done
+            note: str = await answer
+            return note
+        finally:
+            if answer.cancelled() or not answer.done():  # nobody waits for it any more
+                self._switch(self.switcher.withdraw())
+            self._answer = None
 
-    async def wish(self, wish: str, door: str) -> dict[str, Any]:
-        """Follow a wish beside the file, and remember it. Raises EdgedError, and then nothing was changed."""
-        try:
-            done = await self._follow(lambda: self.intent.settings(wish=wish), door if wish != FILE else "config", wish)
-        except EdgedError as error:
-            log.error("%s: %s is not used: %s", door, wish, error)
-            raise
-        return done
+    def describe(self, active: Active) -> None:
+        """The same model runs for another reason, with another budget or rate."""
+        self.switcher.describe(active)
+        if not self.switcher.on_trial:
+            self._effects.announce(self.active, self.settings)
 
-    async def wish_quietly(self, wish: str, door: str) -> None:
-        """As `wish`; what goes wrong was told on `model/error`."""
-        try:
-            await self.wish(wish, door)
-        except ModelError:
-            return
-        except EdgedError as error:
-            self._parts.on_refusal(wish, str(error))
+    def begin_ladder(self, selector: Selector, chosen: Active) -> None:
+        """The governor's, down from what was chosen."""
+        self.selector, self.chosen = selector, chosen
+        self.governor = selector.governor(chosen, self.now_s())
+        self.step_fault: StandingFault | None = None
+        self._effects.pace(self.settings, self.governor.rate)
 
-    async def look_again(self) -> None:
-        """What shall run may have become something else: another hour, or it was put off at the start."""
-        if self._changing.locked():
-            return
-        try:
-            wanted = self.intent.settings()
-            is_other = self._behind or to_change(self.settings, wanted).keys
-            if is_other and (self._refused is None or to_change(self._refused, wanted).keys):
-                await self._follow(self.intent.settings, self.intent.door)
-        except EdgedError as error:
-            log.error("%s", error)
+    async def use(self, settings: Settings) -> None:
+        """These settings are in force; their model runs already."""
+        old, self.settings = self.settings, settings
+        self.pace()
+        if not self.switcher.on_trial:
+            self._effects.announce(self.active, settings)
+        await self._effects.follow(old, settings, self.switcher.used, is_blind=self.recovery.is_safe)
+
+    def changed(self) -> None:
+        """What is asked for runs."""
+        self.refused = None
+        self._recover(self.recovery.changed(self.now_s()))
+
+    def touched(self) -> None:
+        self._recover(self.recovery.touched(self.now_s()))
+
+    def behind(self, error: ModelError, wanted: Settings) -> None:
+        """The model of `wanted` was refused."""
+        self.refused = wanted
+        self._recover(self.recovery.behind(self.now_s(), self._to_refusal(str(error))))
+
+    def tried(self, error: ModelError, wanted: Settings) -> None:
+        """What was put off at the start was refused."""
+        self.refused = wanted
+        self._recover(self.recovery.tried(self._to_refusal(str(error))))
+
+    def pace(self) -> None:
+        self._effects.pace(self.settings, self.governor.rate)
+
+    # what the vision process says
+
+    def on_ready(self) -> None:
+        self.pace()
+        self._switch(self.switcher.begin(self.now_s()))
+
+    def on_loaded(self, number: int, told: dict[str, Any]) -> None:
+        self._switch(self.switcher.on_loaded(number, told, self.now_s()))
+
+    def on_load_failed(self, number: int, reason: str) -> None:
+        self._switch(self.switcher.on_load_failed(number, reason))
+
+    def on_result(self, latency_ms: float) -> None:
+        self.governor.see(self.now_s(), latency_ms)
+        self._switch(self.switcher.on_result(latency_ms))
+
+    def on_model_failed(self, reason: str) -> None:
+        if actions := self.switcher.on_failed(reason):
+            self._switch(actions)
+        else:
+            log.error("model %s: %s", self.active.name, reason)
+            self._recover(self.recovery.crashed(self.now_s(), reason))
+
+    def on_crash(self, why: str) -> None:
+        """It died or hung. A model on trial is to blame, and the old one must be back soon."""
+        if self.switcher.on_trial:
+            self._effects.hurry()
+            self._switch(self.switcher.on_crash(why))
+        else:
+            self._recover(self.recovery.crashed(self.now_s(), why))
+
+    def tick(self, *, is_good: bool) -> None:
+        """Once a second. is_good: frames are classified, or a known scene is unchanged."""
+        now_s = self.now_s()
+        self._switch(self.switcher.tick(now_s))
+        is_settled = not (self.switcher.on_trial or self.turns.is_busy)
+        self._recover(self.recovery.tick(now_s, is_good=is_good, is_settled=is_settled))
 
     # carrying it out
 
-    async def _follow(self, to_new: Callable[[], Settings], door: str, kept: Reading | str | None = None) -> dict[str, Any]:
-        """kept: what is in force once this is carried out, the file as it was read or a wish."""
-        async with self._changing:
-            new, note = to_new(), ""  # only now: what was waited for may have changed what is wanted
-            try:
-                if self.trouble or self._behind or to_wanted(new) != to_wanted(self.settings):
-                    note = await self._switch(new, door)
-            except ModelError as error:
-                self._refused = new
-                if self._behind and not self.trouble:
-                    self.trouble = f"{error}; {self._switching.running.installed.card.name} runs"
-                raise
-            self._refused, self.trouble, self._behind = None, "", False
-            old, self.settings = self.settings, new
-            change = to_change(old, new)
-            if isinstance(kept, str) and (sentence := self.intent.keep(kept, door)):
-                log.warning("%s", sentence)
-                note = " ".join(filter(None, (note, sentence)))
-            elif isinstance(kept, Reading):
-                self.intent.follow(kept)
-            if self.safe:
-                self._leave_safe_mode()
-            if change.keys:
-                await self._parts.on_settings(old, new)
-                self._begin_to_count()
-            return {
-                "changed": list(change.keys),
-                "at_start": list(change.at_start),
-                "model": self._switching.running.installed.card.name,
-                "note": note,
-            }
+    def _switch(self, actions: switcher.Actions) -> None:
+        for action in actions:
+            match action:
+                case switcher.Load():
+                    self._effects.load(action)
+                case switcher.Settle(keep):
+                    self._effects.settle(keep)
+                case switcher.Kill(why):
+                    self._effects.kill(why)
+                case switcher.Use(active):
+                    self._effects.use(active, self.settings)
+                    self.pace()
+                case switcher.Prove(active, was_on_trial):
+                    self._proven(active, was_on_trial=was_on_trial)
+                case switcher.Refuse(active, reason, is_late):
+                    self._refused(active, reason, is_late=is_late)
+                case switcher.Wait():
+                    self._tell_asker(WAITING)
+                case switcher.Lose(active, reason):
+                    self._effects.refusal(active.name, reason)
+                    self._recover(self.recovery.unusable(self.now_s(), active.name, reason))
 
-    async def _switch(self, new: Settings, door: str) -> str:
-        """To the model of other settings, on trial. Raises ModelError, and the old one runs."""
+    def _proven(self, active: Active, *, was_on_trial: bool) -> None:
+        self._effects.announce(active, self.settings)
+        self._recover(self.recovery.proven())
+        if was_on_trial:
+            if self.governor.name == active.name:
+                self.governor.accepted()
+            self._tell_asker("")
+
+    def _refused(self, active: Active, reason: str, *, is_late: bool) -> None:
+        log.error("model %s is refused: %s; %s runs", active.name, reason, self.active.name)
+        self._effects.refusal(active.name, reason)
+        error = ModelError(f"model {active.name} is refused: {reason}")
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        elif is_late and self.governor.is_asking and self.governor.name == active.name:
+            self.refuse_step(error)
+        elif is_late:  # whoever asked was told that it is in use
+            self.behind(error, self.settings)
+            self.begin_ladder(self.selector, self.active)
+
+    def refuse_step(self, error: EdgedError) -> None:
+        """The governor's step was not taken."""
+        self.step_fault = to_standing("governor_step", model=self.governor.name, reason=str(error))
+        self.governor.refused(self.now_s())
+        self.pace()
+
+    def _tell_asker(self, note: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(note)
+
+    def _recover(self, actions: recovery.Actions) -> None:
+        for action in actions:
+            match action:
+                case recovery.Remember(number):
+                    self._tasks.do(self._remember(number))
+                case recovery.GoBack(why, only_model):
+                    log.error("%s", why)
+                    self.turns.end(ModelError(why))
+                    if only_model:
+                        self._tasks.do(self._find_another(action))
+                    else:
+                        self._go_back(action)
+                case recovery.EnterSafe(fault):
+                    log.error("%s", fault.sentence)
+                    self.turns.end(EdgedError(fault.sentence))
+                    self._tasks.do(self._effects.go_blind(fault.sentence))
+                case recovery.LeaveSafe():
+                    self._effects.see()
+                case recovery.Retry(pause_s):
+                    self._effects.postpone(pause_s)
+
+    async def _remember(self, number: int) -> None:
+        source, wish, active, failed = self.intent.source, self.intent.wish, self.active, ""
         try:
-            steward = await asyncio.to_thread(Steward, to_wanted(new))
-            running = await steward.prepare(door)
-        except ModelError as error:
-            self._parts.on_refusal(new.model.name, str(error))
-            raise
-        note = ""
-        if self.safe:
-            self._switching.replace(running)
-        elif not running.is_same(self._switching.running) or self._switching.on_trial:
-            note = await self._switching.switch(running, steward.limit_ms)
-            self._begin_to_count()
-        self._use(steward, running)
-        return note
-
-    def _use(self, steward: Steward, running: Running) -> None:
-        self.steward, self.governor = steward, steward.governor(running, self._now_s())
-        if not self._switching.on_trial:
-            self._switching.running = running
-        self._parts.on_model(running)
-        self.close()
-        self.begin_fit()
-
-    def begin_fit(self) -> None:
-        """`auto` on a board that it does not know."""
-        if self.steward.needs_fit:
-            self._fitting = asyncio.get_running_loop().create_task(self._fit(self.steward))
-
-    async def _fit(self, steward: Steward) -> None:
-        """Measure beside the running model, then switch to what was chosen."""
-        log.info("model: auto measures in the background; %s runs meanwhile", self._switching.running.installed.card.name)
-        try:
-            chosen = await steward.fit()
-        except EdgedError as error:
-            log.error("model: fit failed: %s", error)
-            self._parts.on_refusal("auto", f"fit failed: {error}")
-            return
-        if chosen is None:
-            self._parts.on_refusal("auto", "nothing fits the budget; edged fit shows what would")
-            return
-        async with self._changing:
-            if self.steward is steward:
-                self._fitting = None  # done: what follows must not cancel it
-                await self._step(chosen, steward.limit_ms)
-                self._begin_ladder()
-                self._begin_to_count()
-
-    async def step(self, name: str, reason: str) -> None:
-        """The governor's other model; it is kept if it runs at all."""
-        governor = self.governor
-        async with self._changing:
-            if self.governor is not governor:
-                return  # of a ladder that is no more
-            try:
-                following = await asyncio.to_thread(self.steward.step_to, name, self._switching.running, reason)
-            except EdgedError as error:
-                log.error("governor: %s", error)
-                return
-            await self._step(following, float("inf"))
-
-    async def _step(self, to: Running, limit_ms: float) -> None:
-        try:
-            if not to.is_same(self._switching.running):
-                await self._switching.switch(to, limit_ms)
-            else:
-                self._switching.running = to
-                self._parts.on_model(to)
-        except ModelError as error:
-            log.error("%s", error)
-
-    # the way back
-
-    def tick(self, is_good: bool) -> None:
-        """Once a second. is_good: frames are classified, or a known scene is unchanged."""
-        if self.safe and self._now_s() - self._safe_since_s > _SAFE_S:
-            self.trouble, self._tried_again = "vision is tried again after safe mode", True
-            self._leave_safe_mode()
-        is_long = self._now_s() - self._changed_s >= GOOD_RUN_S
-        if self._tried_again and is_good and is_long:
-            self.trouble, self._tried_again = "", False
-        is_settled = not (self.trouble or self._behind or self._switching.on_trial)
-        if is_good and is_long and is_settled and not self._remembered:
-            self._remembered = True
-            source, wish, running = self.intent.source, self.intent.wish, self._switching.running
-            asyncio.get_running_loop().run_in_executor(None, self._remember, source, wish, running)
-
-    def _remember(self, *pair: Any) -> None:
-        try:
-            self._last_good.remember(*pair)
+            await asyncio.to_thread(self._last_good.remember, source, wish, active)
         except (WriteError, ModelError) as error:
+            failed = str(error)
             log.warning("last good is not remembered: %s", error)
+        self._recover(self.recovery.remembered(number, self.now_s(), failed))
 
-    def crashed(self, why: str) -> None:
-        """The vision process died or hung. After a change that means: back."""
-        now_s = self._now_s()
-        self._crashes.append(now_s)
-        while self._crashes and self._crashes[0] < now_s - _CRASHES_S:
-            self._crashes.popleft()
-        if self._remembered or len(self._crashes) < MANY or self.safe:
-            return
-        self._crashes.clear()
-        if not self.trouble and self._go_back(f"the vision process was lost {MANY} times in a row ({why})"):
-            return
-        if self.trouble:
-            self.enter_safe_mode(f"the vision process was lost {MANY} times more ({why})")
-
-    def refused_late(self, refused: Running, reason: str) -> None:
-        """A model was in use on trial, and whoever asked for it was told so; it did not prove itself."""
-        name = self._switching.running.installed.card.name
-        self.trouble = f"model {refused.installed.card.name} is refused: {reason}; {name} runs"
-        self._refused, self._behind = self.settings, True
-        self._begin_ladder()
-
-    def _begin_ladder(self) -> None:
-        """The governor's, from what runs now."""
-        self.governor = self.steward.governor(self._switching.running, self._now_s())
-
-    def _go_back(self, why: str) -> bool:
-        """To the last good pair; False when there is none, or when it is what runs."""
-        reading, running = self._last_good.reading(), self._last_good.running()
-        if reading is None or running is None:
-            return False
-        try:
-            good = self.intent.settings(self.intent.here(reading.settings), self._last_good.wish)
-        except ConfigError:  # a wish for a profile that it does not have
-            good = self.intent.settings(self.intent.here(reading.settings), "")
-        is_same = running.installed.sha256 == self._switching.running.installed.sha256
-        if is_same and not to_change(self.settings, good).keys:
-            return False
-        self.trouble = f"the last good config and model run: {why}"
-        log.error("%s", self.trouble)
-        self._refused, old = self.intent.settings(), self.settings
-        self.settings = good
-        self._switching.replace(replace(running, chosen=f"last good: {why}"))
-        self._begin_ladder()
-        asyncio.get_running_loop().create_task(self._parts.on_settings(old, good))
-        return True
-
-    async def unusable(self, running: Running, reason: str) -> None:
-        """The file of the running model can't be loaded any more, so what was kept of it, or the smallest, runs."""
-        name = running.installed.card.name
-        self.trouble = f"model {name} can not be loaded any more: {reason}"
-        log.error("%s", self.trouble)
-        self._unusable += 1
-        if self._unusable > MANY:
-            self.enter_safe_mode(f"no model can be loaded ({reason})")
-            return
-        kept = await asyncio.to_thread(self._last_good.running)
-        if kept is not None and kept.installed.path != running.installed.path:
-            other, which = kept, "last good"
+    def _go_back(self, back: recovery.GoBack) -> None:
+        pair = load_pair(self._last_good, self.intent, self.settings, self.active, back.why)
+        if pair is None:
+            self._recover(self.recovery.nothing_kept(self.now_s(), back, back.why))
+        elif not pair.is_new:
+            fault = to_standing("vision_lost", times=recovery.MANY, reason=back.why)
+            self._recover(self.recovery.went_back(self.now_s(), back, False, fault))
         else:
-            wanted = replace(to_wanted(self.settings), name="auto", labels="", family="home")
-            try:
-                other, which = await (await asyncio.to_thread(Steward, wanted)).prepare("the smallest"), "the smallest"
-            except ModelError as error:
-                self.enter_safe_mode(str(error))
-                return
-        self._switching.replace(replace(other, chosen=f"{which}: {self.trouble}"))
-        self._begin_ladder()
+            self.refused = self.intent.settings()
+            fault = to_standing("last_good", reason=back.why)
+            log.error("%s", fault.sentence)
+            self._switch(self.switcher.replace(pair.active))
+            self._recover(self.recovery.went_back(self.now_s(), back, True, fault))
+            self._tasks.do(self.use(pair.settings))
+            self.begin_ladder(self.selector, self.active)
 
-    def enter_safe_mode(self, why: str) -> None:
-        """No vision any more, so that what is told about it can be heard."""
-        self.safe, self._safe_since_s = True, self._now_s()
-        self.trouble = f"safe mode, no vision: {why}; mend the config, or run 'edged use NAME' or 'edged reload'"
-        log.error("%s", self.trouble)
-        self._parts.on_safe_mode(True)
+    async def _find_another(self, back: recovery.GoBack) -> None:
+        try:
+            other = await find_another(self._last_good, self.settings, self.active, back.why)
+        except ModelError as error:
+            self._recover(self.recovery.nothing_kept(self.now_s(), back, str(error)))
+            return
+        fault = to_standing("model_refused", reason=back.why, runs=other.name)
+        self._recover(self.recovery.went_back(self.now_s(), back, True, fault))
+        self._switch(self.switcher.replace(other))
+        self.begin_ladder(self.selector, self.active)
 
-    def _leave_safe_mode(self) -> None:
-        self.safe = False
-        self._begin_to_count()
-        self._parts.on_safe_mode(False)
-
-    def _begin_to_count(self) -> None:
-        """Something else runs now, and must show for a minute that it can."""
-        self._changed_s, self._remembered, self._unusable = self._now_s(), False, 0
-        self._crashes.clear()
+    def _to_refusal(self, reason: str) -> StandingFault:
+        return to_standing("model_refused", reason=reason, runs=self.active.name)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edged.config.machine import read_checked
+from edged.config.machine import read_parts
 from edged.config.profile import FILE, MARK, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
@@ -73,15 +73,16 @@ class Intent:
         """Profiles have hours, and nobody knows the hour."""
         return any(profile.from_ for profile in self.file.profile.values()) and self.minute() is None
 
-    async def load(self) -> Reading:
-        """The file as it is now, validated whole with all that it names. Raises ConfigError; what ran is not touched.
+    async def load(self) -> tuple[Reading, ConfigError | None]:
+        """The file as it is now, validated whole with all that it names, and the faults of the models that it names alone.
 
-        A file that vanished or became empty is an accident of whoever edits it, not the wish for the defaults.
+        Raises ConfigError for every other fault; what ran is not touched. A file that vanished or became empty is an accident
+        of whoever edits it, not the wish for the defaults.
         """
         path = self.path
         if path is not None and not await asyncio.to_thread(_has_content, path):
             raise ConfigError([f"{path}: it vanished or became empty, so what ran before still runs: write it again"])
-        return await asyncio.to_thread(read_checked, self._given)
+        return await asyncio.to_thread(read_parts, self._given)
 
     def follow(self, reading: Reading) -> None:
         """The file's settings are in force. An override of another `[model]` is forgotten for good."""

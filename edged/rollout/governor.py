@@ -3,6 +3,8 @@
 Heat and under-voltage: first a lower rate, then the next smaller model. Latencies over the budget for a while: the model
 that is predicted to meet it now. Up again only after a calm time, only to what is predicted to hold by how slow the board
 is *now*, and after each attempt that had to be taken back the calm time doubles: nothing an input does makes it flap.
+
+It proposes a step and is told whether it was taken. A model that was refused is left out for an hour.
 """
 
 from collections import deque
@@ -19,6 +21,7 @@ COOLING_S = 30.0  # a step against heat needs so long to show
 CALM_S = 20.0  # the first wait before a step up
 LONGEST_CALM_S = 3600.0
 REGRET_S = 600.0  # a step up that must be taken back within this was wrong
+REFUSED_S = 3600.0  # a model that was refused is not proposed again before
 _FEWEST = 3  # latencies over the budget that mean something
 _SHARE = 0.05  # p95
 _JITTER = 2.0  # a larger model is interrupted more often
@@ -43,7 +46,7 @@ class Step:
 
 
 class Governor:
-    """Thread: one. `see` each result, ask `step` each second."""
+    """Thread: one. `see` each result, ask `step` each second, and answer each step with `accepted` or `refused`."""
 
     def __init__(self, rungs: Sequence[Rung], limit_ms: float, now_s: float) -> None:
         """rungs: the chosen model first, then ever smaller and faster ones. limit_ms may be infinite."""
@@ -57,6 +60,27 @@ class Governor:
         self._raised_s = float("-inf")
         self._calm_s = CALM_S
         self.reason = ""  # why it is not at the top; empty at the top
+        self._before: tuple[int, int, str] | None = None  # rung, rate and reason before the step that is not answered yet
+        self._refused: dict[str, float] = {}  # until when
+
+    @property
+    def is_asking(self) -> bool:
+        """A step is not answered yet."""
+        return self._before is not None
+
+    def accepted(self) -> None:
+        """The model of the last step runs."""
+        self._before = None
+
+    def refused(self, now_s: float) -> None:
+        """The model of the last step does not run, the one before does."""
+        if self._before is None:
+            return
+        self._refused[self.name] = now_s + REFUSED_S
+        self._rung, self._rate, self.reason = self._before
+        self._before = None
+        self._slow_since = self._hot_since = None
+        self._stepped_s = self._raised_s = float("-inf")
 
     @property
     def name(self) -> str:
@@ -72,6 +96,9 @@ class Governor:
 
     def step(self, now_s: float, heat: Heat) -> Step | None:
         """What to change now, or None. At most one change a call; the latencies before it are forgotten."""
+        if self._before is not None:
+            return None
+        self._refused = {name: until_s for name, until_s in self._refused.items() if now_s < until_s}
         while self._latencies and self._latencies[0][0] < now_s - WINDOW_S:
             self._latencies.popleft()
         is_slow, is_hot = self._is_slow(), bool(heat.trouble)
@@ -81,7 +108,8 @@ class Governor:
             return self._down_by_heat(now_s, heat)
         if self._slow_since is not None and now_s - self._slow_since >= SLOW_S:
             return self._down_by_latency(now_s)
-        if not heat.is_well or is_slow or not self._would_hold(max(0, self._rung - 1)):
+        above = self._above()
+        if not heat.is_well or is_slow or not self._would_hold(above[0] if above else self._rung):
             self._calm_since = now_s
         elif now_s - max(self._calm_since, self._stepped_s) >= self._calm_s:
             return self._up(now_s)
@@ -109,43 +137,52 @@ class Governor:
 
     def _down_by_heat(self, now_s: float, heat: Heat) -> Step | None:
         if self._rate + 1 < len(RATES):
-            self._rate += 1
-            return self._stepped(now_s, f"{heat.trouble}; {self.rate:g} of the frame rate", down=True)
-        if self._rung + 1 < len(self._rungs):
-            self._rung += 1
-            return self._stepped(now_s, f"{heat.trouble}; a smaller model", down=True)
+            return self._stepped(now_s, self._rung, self._rate + 1, f"{heat.trouble}; {RATES[self._rate + 1]:g} of the frame rate")
+        if below := self._below():
+            return self._stepped(now_s, below[0], self._rate, f"{heat.trouble}; a smaller model")
         return None
 
     def _down_by_latency(self, now_s: float) -> Step | None:
-        if self._rung + 1 >= len(self._rungs):
+        below = self._below()
+        if not below:
             return None
         p95_ms = self._quantile_ms(1 - _SHARE) or self._limit_ms
         slower = p95_ms / self._rungs[self._rung].ms
-        below = range(self._rung + 1, len(self._rungs))
-        self._rung = next((n for n in below if self._rungs[n].ms * slower <= self._limit_ms * _ROOM), below[-1])
-        return self._stepped(
-            now_s, f"latency p95 {p95_ms:.0f} ms of {self._limit_ms:g} ms for {SLOW_S:g} s; a smaller model", down=True
-        )
+        rung = next((n for n in below if self._rungs[n].ms * slower <= self._limit_ms * _ROOM), below[-1])
+        reason = f"latency p95 {p95_ms:.0f} ms of {self._limit_ms:g} ms for {SLOW_S:g} s; a smaller model"
+        return self._stepped(now_s, rung, self._rate, reason)
 
     def _up(self, now_s: float) -> Step | None:
-        if self._rung > 0:
-            self._rung = next(n for n in range(self._rung) if n == self._rung - 1 or self._would_hold(n))
-            return self._stepped(now_s, "the board has room again; a larger model", down=False)
+        if above := self._above():
+            rung = next((n for n in reversed(above) if self._would_hold(n)), above[0])
+            return self._stepped(now_s, rung, self._rate, "the board has room again; a larger model")
         if self._rate > 0:
-            self._rate -= 1
-            return self._stepped(now_s, f"the board is well again; {self.rate:g} of the frame rate", down=False)
+            reason = f"the board is well again; {RATES[self._rate - 1]:g} of the frame rate"
+            return self._stepped(now_s, self._rung, self._rate - 1, reason)
         return None
 
-    def _stepped(self, now_s: float, reason: str, *, down: bool) -> Step:
-        if down and now_s - self._raised_s < REGRET_S:
+    def _below(self) -> list[int]:
+        """The rungs below, the next one first, without those that were refused."""
+        return [n for n in range(self._rung + 1, len(self._rungs)) if self._rungs[n].name not in self._refused]
+
+    def _above(self) -> list[int]:
+        """The rungs above, the next one first, without those that were refused."""
+        return [n for n in range(self._rung - 1, -1, -1) if self._rungs[n].name not in self._refused]
+
+    def _stepped(self, now_s: float, rung: int, rate: int, reason: str) -> Step:
+        is_down = (rung, rate) > (self._rung, self._rate)
+        if is_down and now_s - self._raised_s < REGRET_S:
             self._calm_s = min(self._calm_s * 2, LONGEST_CALM_S)
             self._raised_s = float("-inf")
-        elif not down:
+        elif not is_down:
             if now_s - self._stepped_s > REGRET_S:
                 self._calm_s = CALM_S
             self._raised_s = now_s
+        if rung != self._rung:
+            self._before = self._rung, self._rate, self.reason
+        self._rung, self._rate = rung, rate
         self._stepped_s = self._calm_since = now_s
         self._slow_since = self._hot_since = None
         self._latencies.clear()
-        self.reason = reason if self._rung or self._rate else ""
+        self.reason = reason if rung or rate else ""
         return Step(self.name, self.rate, reason)

@@ -17,7 +17,7 @@ from edged.errors import ConfigError, ModelError
 from edged.models.card import Card
 from edged.models.measurements import Measured
 from edged.models.store import Installed
-from edged.rollout.selector import Running
+from edged.rollout.active import Active
 from edged.system.files import read_model, write_file
 
 _FOLDER, _PAIR = "last_good", "pair.json"
@@ -43,7 +43,7 @@ class LastGood:
     def __init__(self, state_folder: Path) -> None:
         self._folder = state_folder / _FOLDER
 
-    def remember(self, source: Source, wish: str, running: Running) -> None:
+    def remember(self, source: Source, wish: str, running: Active) -> None:
         """Keep what runs. Writes only what changed. Raises WriteError or ModelError, and then the one before still holds."""
         config_path, text = source.file and str(Path(source.file).absolute()), source.data
         installed = running.installed
@@ -56,7 +56,7 @@ class LastGood:
             labels_sha256=_hash(labels),
             card=installed.card.model_dump(mode="json", exclude_defaults=True),
             threads=running.threads,
-            chosen=running.chosen,
+            chosen=running.why,
             measured=running.measured,
         )
         if pair == self._pair() and self.running() is not None and self.reading() is not None:
@@ -93,7 +93,7 @@ class LastGood:
         pair = self._pair()
         return pair.wish if pair else ""
 
-    def running(self) -> Running | None:
+    def running(self) -> Active | None:
         """The model as it was, from the copy that is kept here; None when it is not whole."""
         pair = self._pair()
         if pair is None:
@@ -107,7 +107,7 @@ class LastGood:
         except (OSError, ModelError, ValidationError):
             return None
         installed = Installed(card, path, tuple(labels.decode().split("\n")), pair.model_sha256, round(len(model) / 1e6, 3))
-        return Running(installed, pair.threads, pair.chosen, pair.measured)
+        return Active(installed, pair.threads, pair.chosen, pair.measured)
 
     def _is_whole(self, name: str) -> bool:
         try:

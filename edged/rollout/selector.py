@@ -2,39 +2,25 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from edged.errors import ModelError
+from edged.errors import EdgedError, ModelError
+from edged.faults import StandingFault, to_standing
 from edged.models.admission import Admission
 from edged.models.background import Wanted, admit_beside, fit_beside
 from edged.models.fit.fit import Fit, Fitting, NotMeasuredError
 from edged.models.measurements import Measured, Verdict
 from edged.models.store import Installed, Store
+from edged.rollout.active import Active
 from edged.rollout.governor import Governor, Rung
 
 log = logging.getLogger("edged")
 
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A model in use, or about to be. `chosen`: how and why, for people; `budget`: the limits that were set then."""
-
-    installed: Installed
-    threads: int
-    chosen: str
-    measured: Measured | None = None
-    budget: dict[str, float] = field(default_factory=dict)
-
-    def is_same(self, other: "Running") -> bool:
-        """The same file with the same labels and threads: nothing is to be loaded for a change of these two."""
-        return (self.installed.sha256, self.installed.labels, self.threads) == (
-            other.installed.sha256,
-            other.installed.labels,
-            other.threads,
-        )
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0  # between two attempts of the background fit
 
 
-class Steward:
+class Selector:
     """Thread: the event loop's, but `begin` before the loop runs, for it may start a process and wait."""
 
     def __init__(self, wanted: Wanted) -> None:
@@ -42,6 +28,10 @@ class Steward:
         self._store, self._admission = Store(wanted.state_folder), Admission(wanted.state_folder)
         self._fitting = Fitting(self._store, self._admission, wanted.scene, wanted.threads)
         self._fit: Fit | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        return self._wanted
 
     @property
     def limit_ms(self) -> float:
@@ -53,13 +43,13 @@ class Steward:
         """`auto` without enough measurements: what runs is the smallest, until `fit` is done."""
         return self._wanted.name == "auto" and self._fit is None
 
-    def begin(self, why: str, kept: Running | None) -> Running | None:
+    def begin(self, why: str, kept: Active | None) -> Active | None:
         """What runs first; None for another one than `kept`, which goes on until that one has proven itself.
 
         Only a model that this board never saw takes longer than its hash. Raises ModelError.
         """
         found = self._find(why)
-        running = found if isinstance(found, Running) else self._begun(found, why)
+        running = found if isinstance(found, Active) else self._begun(found, why)
         if kept is not None and not running.is_same(kept):
             self._check(running.installed, self._admission.recall_verdict(running.installed))
             return None
@@ -67,10 +57,10 @@ class Steward:
             self._check(found, self._admission.admit(found))
         return running
 
-    async def prepare(self, why: str) -> Running:
+    async def prepare(self, why: str) -> Active:
         """As `begin`, beside the running daemon: a model that was never tried is tried by another process. Raises ModelError."""
         found = await asyncio.to_thread(self._find, why)
-        if isinstance(found, Running):
+        if isinstance(found, Active):
             return found
         verdict = await asyncio.to_thread(self._admission.recall_verdict, found)
         if verdict is None:
@@ -78,14 +68,14 @@ class Steward:
         self._check(found, verdict)
         return await asyncio.to_thread(self._begun, found, why)
 
-    async def fit(self) -> Running | None:
+    async def fit(self) -> Active | None:
         """Measure in a process beside this one, and what it chose; None when nothing fits. Raises ModelError when it failed."""
         await fit_beside(self._wanted)
         return await asyncio.to_thread(self._recall)
 
-    def governor(self, running: Running, now_s: float) -> Governor:
+    def governor(self, running: Active, now_s: float) -> Governor:
         """The ladder below `running`: only admitted models of its family, each faster than the one above it."""
-        rungs = [Rung(running.installed.card.name, running.measured.p50_ms if running.measured else 1.0)]
+        rungs = [Rung(running.name, running.measured.p50_ms if running.measured else 1.0)]
         if self._fit is not None and running.measured is not None:
             for candidate in self._fit.choice.candidates:
                 ms = candidate.measured.p50_ms if candidate.measured else candidate.predicted_ms
@@ -94,11 +84,11 @@ class Steward:
                     rungs.append(Rung(candidate.name, ms))
         return Governor(rungs, self._wanted.budget.limit_ms, now_s)
 
-    def step_to(self, name: str, running: Running, reason: str) -> Running:
-        """The governor's other model. Raises ModelError when its file is not what it was."""
-        if name == running.installed.card.name:
-            return replace(running, chosen=reason)
-        return self._running(self._store.find(name, self._wanted.labels), reason)
+    def step_to(self, name: str, chosen: Active) -> Active:
+        """The governor's other model, for the same reason as the chosen one. Raises ModelError when its file is not what it was."""
+        if name == chosen.name:
+            return chosen
+        return self._running(self._store.find(name, self._wanted.labels), chosen.why)
 
     @staticmethod
     def _check(installed: Installed, verdict: Verdict | None) -> None:
@@ -106,19 +96,19 @@ class Steward:
         if verdict is not None and not verdict.admitted:
             raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
 
-    def _find(self, why: str) -> Running | Installed:
+    def _find(self, why: str) -> Active | Installed:
         """What `auto` chose before; else a model that is yet to be admitted."""
         if self._wanted.name == "auto" and (chosen := self._recall()) is not None:
-            return replace(chosen, chosen=chosen.chosen if why == "config" else f"{why}: {chosen.chosen}")
+            return replace(chosen, why=chosen.why if why == "config" else f"{why}: {chosen.why}")
         return self._store.find(self._wanted.name, self._wanted.labels, self._wanted.family)
 
-    def _begun(self, installed: Installed, why: str) -> Running:
+    def _begun(self, installed: Installed, why: str) -> Active:
         if self._wanted.name != "auto":
             return self._running(installed, f"{why}: model.name = {self._wanted.name}")
         because = "nothing fits the budget" if self._fit else "fit has not measured yet"
         return self._running(installed, f"auto: the smallest of {self._wanted.family}; {because}")
 
-    def _recall(self) -> Running | None:
+    def _recall(self) -> Active | None:
         """The choice from what was measured before."""
         try:
             self._fit = self._fitting.recall(self._wanted.family, self._wanted.budget)
@@ -132,10 +122,10 @@ class Steward:
         why = f"auto: the most accurate of {self._wanted.family} that meets the budget on this board"
         return self._running(installed, why, candidate.measured)
 
-    def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Running:
+    def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Active:
         measured = measured or self._admission.recall(installed.sha256, self._wanted.scene, self._wanted.threads)
         threads = measured.threads if measured else self._wanted.threads[-1]
-        return Running(installed, threads, chosen, measured, self._wanted.budget.to_dict())
+        return Active(installed, threads, chosen, measured, self._wanted.budget.to_dict())
 
     def _is_admitted(self, name: str) -> bool:
         try:
@@ -143,3 +133,35 @@ class Steward:
         except ModelError:
             return False
         return verdict is not None and verdict.admitted
+
+
+class BackgroundFit:
+    """`auto` on a board that it does not know: the models are measured beside the running one, and again when that fails.
+
+    Thread: the event loop's. `fault`: why `auto` is still on the smallest model.
+    """
+
+    def __init__(self, tell: Callable[[str, str], None], pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """tell: what was asked for and why it is not used, for `model/error`."""
+        self._tell, self._pause = tell, pause
+        self.fault: StandingFault | None = None
+
+    async def run(self, selector: Selector) -> Active | None:
+        """What was chosen; None when nothing fits. Measures for minutes. Cancelling ends the measuring."""
+        self.fault, pause_s = None, FIRST_PAUSE_S
+        log.info("model: auto measures in the background; what runs goes on meanwhile")
+        while True:
+            try:
+                chosen = await selector.fit()
+            except EdgedError as error:
+                self.fault = to_standing("fit_failed", reason=str(error))
+                log.error("%s, in %g s", self.fault.sentence, pause_s)
+                self._tell("auto", f"fit failed: {error}")
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                continue
+            self.fault = None
+            if chosen is None:
+                self.fault = to_standing("nothing_fits")
+                self._tell("auto", "nothing fits the budget; edged fit shows what would")
+            return chosen

@@ -1,5 +1,7 @@
 """What runs first after a start: what the file and the override say, or, where that is broken or crashed before, the last good."""
 
+import contextlib
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,14 +9,20 @@ from pathlib import Path
 from edged.config.machine import read_checked
 from edged.config.parts import to_wanted
 from edged.config.reading import Reading, find_state_folder
-from edged.errors import ConfigError, ModelError
-from edged.rollout.crashes import MANY
+from edged.errors import ConfigError, ModelError, WriteError
+from edged.faults import StandingFault, to_standing
+from edged.rollout.active import Active
 from edged.rollout.desired import Intent
 from edged.rollout.last_good import LastGood
-from edged.rollout.selector import Running, Steward
+from edged.rollout.recovery import Behind, GoneBack, Probation, Safe, State
+from edged.rollout.selector import Selector
 from edged.system.clock import Clock
+from edged.system.files import write_file
 
 log = logging.getLogger("edged")
+
+MANY = 3  # starts that came to nothing: the last good pair runs; twice as many: no vision at all
+_MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,21 @@ class Found:
 
 @dataclass(frozen=True)
 class Start:
-    """What the daemon begins with. trouble: why that is not what was asked for. behind: the model asked for is yet to be tried."""
+    """What the daemon begins with. fault: why that is not what was asked for. is_untried: what was asked for is yet to be tried."""
 
     intent: Intent
-    steward: Steward
-    running: Running
-    trouble: str = ""
-    behind: bool = False
-    safe: str = ""  # why there is to be no vision
+    selector: Selector
+    active: Active
+    fault: StandingFault | None = None
+    is_untried: bool = False
+
+    def to_state(self, now_s: float) -> State:
+        """Where the way back begins. Pure."""
+        if self.fault is not None and self.fault.kind == "safe_mode":
+            return Safe(now_s, self.fault)
+        if self.is_untried:
+            return Behind(now_s, self.fault, is_untried=True)
+        return GoneBack(now_s, self.fault) if self.fault is not None else Probation(now_s)
 
 
 def find_config(path: Path | None) -> Found:
@@ -54,34 +69,71 @@ def begin(found: Found, clock: Clock, starts_before: int) -> Start:
     """Raises ConfigError for a broken file and ModelError for a model that can't be used, where no last good pair is."""
     last_good = LastGood(found.state_folder)
     ended = f"edged ended {starts_before} times in a row within a minute of its start"
-    reading, trouble = found.reading, ""
+    reading, fault = found.reading, None
     if reading is None:
         assert found.error is not None
-        reading, trouble = last_good.reading(), f"the last good config runs: {found.error}"
+        reading, fault = last_good.reading(), to_standing("last_good_config", reason=str(found.error))
         if reading is None:
             raise found.error
     elif starts_before >= MANY and (kept := last_good.reading()) is not None and kept.source.data != reading.source.data:
-        reading, trouble = kept, f"the last good config runs: {ended}"
+        reading, fault = kept, to_standing("last_good_config", reason=ended)
     reading = replace(reading, settings=reading.settings.model_copy(update={"state_folder": found.state_folder}))
     intent = Intent(found.path, reading, clock)
-    if trouble:
+    if fault is not None:
         intent.fault = str(found.error or "")
-        log.error("%s", trouble)
-    safe = ended if starts_before >= 2 * MANY else ""
-    steward = Steward(to_wanted(intent.settings()))
-    kept_model = last_good.running()
+    selector = Selector(to_wanted(intent.settings()))
+    start = _choose(intent, selector, last_good.running(), fault, ended if starts_before >= MANY else "")
+    if starts_before >= 2 * MANY:
+        start = replace(start, fault=to_standing("safe_mode", reason=ended))
+    if start.fault is not None:
+        log.error("%s", start.fault.sentence)
+    return start
+
+
+def _choose(intent: Intent, selector: Selector, kept: Active | None, fault: StandingFault | None, ended: str) -> Start:
+    """The model that was asked for where it is known to run, else the kept one. ended: why that one stays."""
     try:
-        running = steward.begin(intent.door, kept_model)
-        if running is not None:
-            return Start(intent, steward, running, trouble, safe=safe)
+        active = selector.begin(intent.door, kept)
+        if active is not None:
+            return Start(intent, selector, active, fault)
     except ModelError as error:
-        if kept_model is None:
+        if kept is None:
             raise
-        trouble = trouble or f"{error}; {kept_model.installed.card.name} runs, which was the last good one"
-        log.error("%s", trouble)
-    assert kept_model is not None  # else that one runs
-    if starts_before >= MANY:
-        trouble = trouble or f"the last good model runs: {ended}"
-        log.error("%s", trouble)
-    running = replace(kept_model, chosen=f"last good: {trouble or 'until the other one is proven'}")
-    return Start(intent, steward, running, trouble, behind=starts_before < MANY, safe=safe)
+        fault = fault or to_standing("last_good_model", reason=str(error))
+    assert kept is not None  # else that one runs
+    if ended:
+        fault = fault or to_standing("last_good_model", reason=ended)
+    why = fault.sentence if fault is not None else "until the other one is proven"
+    return Start(intent, selector, replace(kept, why=f"last good: {why}"), fault, is_untried=not ended)
+
+
+class Starts:
+    """How many starts in a row came to nothing: a small count on the disk, taken back by a good minute or a clean end.
+
+    Thread: any. A state folder that can't be written counts nothing: better a daemon that tries for ever.
+    """
+
+    def __init__(self, state_folder: Path) -> None:
+        self._path = state_folder / "starts.json"
+
+    def begin(self) -> int:
+        """One more; how many before this one came to nothing."""
+        before = self._load()
+        self._save(min(before + 1, _MOST))
+        return before
+
+    def end(self) -> None:
+        """It ran well for a minute, or was asked to end."""
+        if self._load():
+            self._save(0)
+
+    def _load(self) -> int:
+        try:
+            count = json.loads(self._path.read_bytes())["unfinished"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return count if isinstance(count, int) and 0 <= count <= _MOST else 0
+
+    def _save(self, count: int) -> None:
+        with contextlib.suppress(WriteError):
+            write_file(self._path, json.dumps({"unfinished": count}).encode() + b"\n")

@@ -1,203 +1,210 @@
 """From one model to another without a gap, and back: the new one is loaded beside the old one, must prove itself on the
 camera's frames, and until then the old one is only a word away.
+
+A state machine: it is told what happened and when, and returns what is to be done. It owns what runs.
 """
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from edged.errors import ModelError
-from edged.rollout.selector import Running
+from edged.rollout.active import Active, to_facts
 from edged.rollout.trial import Proof
-
-log = logging.getLogger("edged")
 
 LOAD_LIMIT_S = 30.0  # from a slow card, while the vision process may just be starting
 PROOF_LIMIT_S = 10.0  # a camera that gives no frames can not prove anything
 _MOST_ASKED = 8
-WAITING = "it is in use and proves itself as soon as the camera gives frames"
-
-Facts = dict[str, Any]
 
 
-class SwitchListener(Protocol):
-    """What the switching tells. Thread: the event loop's."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Tell the vision process to load it. trial: the one before is kept until `Settle`."""
 
-    def on_use(self, running: Running, facts: Facts) -> None:
-        """From the next result on, this model is used; it may still be on trial."""
+    number: int
+    active: Active
+    trial: bool
 
-    def on_proven(self, running: Running) -> None:
-        """This model is the one that runs from now on."""
 
-    def on_refused(self, refused: Running, reason: str, *, is_late: bool) -> None:
-        """It was not kept; what ran before runs. is_late: whoever asked was already told that it is in use."""
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell the vision process how the trial ended."""
 
-    def on_unusable(self, running: Running, reason: str) -> None:
-        """What ran before does not load any more, so nothing runs until `replace`."""
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """From the next result on, this model is used; it may still be on trial."""
+
+    active: Active
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """This model is the one that runs. was_on_trial: it has just proven itself."""
+
+    active: Active
+    was_on_trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It was not kept; what ran before runs. is_late: whoever asked was already told that it is in use."""
+
+    active: Active
+    reason: str
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It is in use, and no frame comes that could prove it: whoever asked is told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """What runs can't be loaded any more, so nothing runs until `replace`."""
+
+    active: Active
+    reason: str
+
+
+SwitchAction = Load | Settle | Kill | Use | Prove | Refuse | Wait | Lose
+Actions = Sequence[SwitchAction]
 
 
 @dataclass(eq=False)
 class _Trial:
-    running: Running
+    active: Active
     proof: Proof
     number: int
-    done: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    loaded: bool = False
-    timer: asyncio.TimerHandle | None = None
+    due_s: float
+    is_loaded: bool = False
+    is_late: bool = False
 
 
-class Switching:
-    """Thread: the event loop's. `running` is the model that is proven, or was given; it comes back after each restart."""
+class Switcher:
+    """Thread: one. Times are monotonic."""
 
-    def __init__(
-        self, running: Running, send: Callable[[str, Mapping[str, Any]], bool], kill: Callable[[str], None], owner: SwitchListener
-    ) -> None:
-        """send, kill: the vision process's."""
-        self.running = running
-        self._send, self._kill, self._owner = send, kill, owner
+    def __init__(self, active: Active) -> None:
+        self.active = active  # proven, or given; it comes back after each restart of the vision process
         self._trial: _Trial | None = None
-        self._number = self._running_number = 0
-        self._asked: dict[int, Running] = {}  # by number; of this vision process
+        self._number = self._active_number = 0
+        self._asked: dict[int, Active] = {}  # by number; of this vision process
 
     @property
     def on_trial(self) -> bool:
         return self._trial is not None
 
-    async def switch(self, to: Running, limit_ms: float) -> str:
-        """Use `to` once it is loaded, and keep it if it proves itself. A note for people, mostly empty. Raises ModelError."""
-        self._overtake()
-        trial = self._trial = _Trial(to, Proof(limit_ms), self._load(to, trial=True))
-        self._patience(trial, LOAD_LIMIT_S, self._not_loaded)
-        try:
-            return await trial.done
-        finally:
-            if self._trial is trial and not trial.done.done():  # nobody waits for it any more
-                self._refuse("given up")
+    @property
+    def used(self) -> Active:
+        """Whose results come now."""
+        return self._trial.active if self._trial is not None and self._trial.is_loaded else self.active
 
-    def replace(self, running: Running) -> None:
+    def describe(self, active: Active) -> None:
+        """The same model runs for another reason, with another budget or rate."""
+        assert active.is_same(self.active)
+        self.active = replace(active, facts=self.active.facts)
+        if self._active_number in self._asked:
+            self._asked[self._active_number] = self.active
+
+    def switch(self, to: Active, limit_ms: float, now_s: float) -> Actions:
+        """Use `to` once it is loaded, and keep it if it proves itself. One that is on trial gives way."""
+        load = self._load(to, trial=True)
+        self._trial = _Trial(to, Proof(limit_ms), load.number, now_s + LOAD_LIMIT_S)
+        return [load]
+
+    def withdraw(self) -> Actions:
+        """Nobody waits any more for what is on trial: what ran before is used again."""
+        if self._trial is None:
+            return []
+        self._trial = None
+        return [Settle(keep=False)]
+
+    def replace(self, active: Active) -> Actions:
         """Use another model with no trial: there is nothing better to go back to."""
-        self._overtake()
-        self.running = running
-        self._running_number = self._load(running, trial=False)
+        self._trial, self.active = None, active
+        load = self._load(active, trial=False)
+        self._active_number = load.number
+        return [load]
 
-    def begin(self) -> None:
+    def begin(self, now_s: float) -> Actions:
         """A new vision process listens; it knows nothing."""
         self._asked.clear()
-        self._running_number = self._load(self.running, trial=False)
-        if self._trial is not None:
-            self._trial.loaded = False
-            self._trial.number = self._load(self._trial.running, trial=True)
+        load = self._load(self.active, trial=False)
+        self._active_number = load.number
+        if self._trial is None:
+            return [load]
+        again = self._load(self._trial.active, trial=True)
+        self._trial.is_loaded, self._trial.number, self._trial.due_s = False, again.number, now_s + LOAD_LIMIT_S
+        return [load, again]
 
     # what the vision process says
 
-    def on_loaded(self, number: int, facts: Facts) -> None:
-        running, trial = self._asked.get(number), self._trial
-        if running is None:
-            return
-        self._owner.on_use(running, facts)
-        if trial is not None and number == trial.number and not trial.loaded:
-            trial.loaded = True
-            self._patience(trial, PROOF_LIMIT_S, self._unseen)
-        elif number == self._running_number:
-            self._owner.on_proven(self.running)
+    def on_loaded(self, number: int, told: dict[str, Any], now_s: float) -> Actions:
+        asked, trial = self._asked.get(number), self._trial
+        if asked is None:
+            return []
+        active = self._asked[number] = replace(asked, facts=to_facts(told))
+        if trial is not None and number == trial.number:
+            if not trial.is_loaded:
+                trial.active, trial.is_loaded, trial.due_s = active, True, now_s + PROOF_LIMIT_S
+            return [Use(active)]
+        if number != self._active_number:
+            return []  # of one that gave way; the one that is used is told of next
+        self.active = active
+        return [Use(active), Prove(active, was_on_trial=False)]
 
-    def on_load_failed(self, number: int, reason: str) -> None:
+    def on_load_failed(self, number: int, reason: str) -> Actions:
         if self._trial is not None and number == self._trial.number:
-            self._refuse(reason)
-        elif number == self._running_number:
-            self._owner.on_unusable(self.running, reason)
+            return self._refuse(reason)
+        if number == self._active_number:
+            return [Lose(self.active, reason)]
+        return []
 
-    def on_result(self, latency_ms: float) -> None:
+    def on_result(self, latency_ms: float) -> Actions:
         trial = self._trial
-        if trial is None or not trial.loaded:
-            return
+        if trial is None or not trial.is_loaded:
+            return []
         trial.proof.see(latency_ms)
         if trial.proof.proven:
-            self._keep(trial)
-        elif trial.proof.fault:
-            self._refuse(trial.proof.fault)
+            self._trial, self.active, self._active_number = None, trial.active, trial.number
+            return [Settle(keep=True), Prove(trial.active, was_on_trial=True)]
+        return self._refuse(trial.proof.fault) if trial.proof.fault else []
 
-    def on_failed(self, reason: str) -> None:
+    def on_failed(self, reason: str) -> Actions:
         """The model that was used did not run; the vision process ends."""
-        if self._trial is not None and self._trial.loaded:
-            self._refuse(reason)
-        else:
-            log.error("model %s: %s", self.running.installed.card.name, reason)
+        return self._refuse(reason) if self._trial is not None and self._trial.is_loaded else []
 
-    def on_crash(self, why: str) -> None:
+    def on_crash(self, why: str) -> Actions:
         """The vision process died or hung. A model on trial is the first to be suspected."""
-        if self._trial is not None:
-            self._refuse(why)
+        return self._refuse(why) if self._trial is not None else []
 
-    # inside
+    def tick(self, now_s: float) -> Actions:
+        trial = self._trial
+        if trial is None or now_s < trial.due_s:
+            return []
+        if not trial.is_loaded:  # and whoever hangs in it hears no other word
+            return [*self._refuse(f"it did not load within {LOAD_LIMIT_S:g} s"), Kill("loading a model hung")]
+        if trial.is_late:
+            return []
+        trial.is_late = True
+        return [Wait()]
 
-    def _load(self, running: Running, *, trial: bool) -> int:
+    def _load(self, active: Active, *, trial: bool) -> Load:
         self._number += 1
-        installed, self._asked[self._number] = running.installed, running
-        used = {self._running_number, self._trial.number if self._trial else 0}
+        self._asked[self._number] = active
+        used = {self._active_number, self._trial.number if self._trial else 0}
         self._asked = {n: one for n, one in self._asked.items() if n in used or n > self._number - _MOST_ASKED}
-        self._tell(
-            "load",
-            {
-                "number": self._number,
-                "path": str(installed.path),
-                "sha256": installed.sha256,
-                "labels": len(installed.labels),
-                "output": installed.card.output,
-                "threads": running.threads,
-                "trial": trial,
-            },
-        )
-        return self._number
+        return Load(self._number, active, trial)
 
-    def _tell(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """A word that must not be lost: a process that does not take it is replaced, and the next one is told all."""
-        if not self._send(kind, fields):
-            self._kill("it does not read what it is told")
-
-    def _keep(self, trial: _Trial) -> None:
-        self._end(trial)
-        self.running, self._running_number = trial.running, trial.number
-        self._tell("settle", {"keep": True})
-        self._owner.on_proven(trial.running)
-        if not trial.done.done():
-            trial.done.set_result("")
-
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> Actions:
         trial = self._trial
         assert trial is not None
-        self._end(trial)
-        self._tell("settle", {"keep": False})
-        self._owner.on_refused(trial.running, reason, is_late=trial.done.done())
-        if not trial.done.done():
-            trial.done.set_exception(ModelError(f"model {trial.running.installed.card.name} is refused: {reason}"))
-            trial.done.exception()  # whoever asked may be gone
-
-    def _not_loaded(self) -> None:
-        self._refuse(f"it did not load within {LOAD_LIMIT_S:g} s")
-        self._kill("loading a model hung")  # and whoever hangs in it hears no other word
-
-    def _unseen(self) -> None:
-        if self._trial is not None and not self._trial.done.done():
-            self._trial.done.set_result(WAITING)
-
-    def _overtake(self) -> None:
-        """A newer wish; what is on trial goes, and what ran before it stays the one to go back to."""
-        trial = self._trial
-        if trial is not None:
-            self._end(trial)
-            if not trial.done.done():
-                trial.done.set_exception(ModelError("overtaken by a newer wish"))
-                trial.done.exception()
-
-    def _end(self, trial: _Trial) -> None:
         self._trial = None
-        if trial.timer is not None:
-            trial.timer.cancel()
-
-    def _patience(self, trial: _Trial, seconds: float, then: Callable[[], None]) -> None:
-        if trial.timer is not None:
-            trial.timer.cancel()
-        trial.timer = asyncio.get_running_loop().call_later(seconds, then)
+        return [Settle(keep=False), Refuse(trial.active, reason, trial.is_late)]

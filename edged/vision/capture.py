@@ -37,6 +37,7 @@ class Capture(threading.Thread):
         self._open, self._slot, self._report, self._on_fault = open_camera, slot, report, on_fault
         self._frozen_s, self._silent_s = frozen_s, silent_s
         self._stopping = threading.Event()
+        self._again = threading.Event()  # the camera is to be opened anew, with other values
         self._call: tuple[int, float] | None = None  # when the call into the camera's library was made, how long it may take
         self._vitals = Vitals()
         self._index = 0
@@ -46,8 +47,10 @@ class Capture(threading.Thread):
     def run(self) -> None:
         delay_s = _FIRST_DELAY_S
         while not self._stopping.is_set():
+            self._again.clear()
             try:
                 self._film()
+                continue
             except CameraFault as fault:
                 self._call = None
                 was_good = self._state[0] == "ok"
@@ -71,6 +74,11 @@ class Capture(threading.Thread):
     def stop(self) -> None:
         self._stopping.set()
 
+    def open_again(self, *, silent_s: float) -> None:
+        """Open the camera with other values. silent_s: as at the beginning."""
+        self._silent_s = silent_s
+        self._again.set()
+
     def tell_again(self) -> None:
         """Report the present state, for somebody who did not listen."""
         if self._state[0]:
@@ -80,7 +88,7 @@ class Capture(threading.Thread):
         self._call = time.monotonic_ns(), OPENING_S
         camera = self._open()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not self._again.is_set():
                 self._call = time.monotonic_ns(), self._silent_s
                 frame = checked(camera.read())
                 self._call = None

@@ -175,11 +175,15 @@ def main() -> None:
     to_rgb(to_frame("bgr", 64, 64), 32, 32)  # OpenCV starts its threads before the peak of memory is counted
     probe = Probe()
     pipe.send("ready", {})
-    answers: dict[str, Callable[..., dict[str, Any]]] = {"check": probe.check, "measure": probe.measure}
+    answers: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+        "check": ("checked", probe.check),
+        "measure": ("measured", probe.measure),
+    }
     while (message := pipe.receive()) is not None:
         kind, fields, _ = message
+        said, answer = answers[kind]
         try:
-            pipe.send("done", answers[kind](**fields))
+            pipe.send(said, answer(**fields))
         except ModelError as error:
             pipe.send("refused", {"reason": str(error)})
         except MemoryError:

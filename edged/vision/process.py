@@ -6,6 +6,7 @@ Native code lives here and may hang or die here; the courier watches the beats, 
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
-from edged.process.pipe import Pipe
-from edged.system.shapes import WHOLE
+from edged.process.pipe import NotOursError, Pipe
+from edged.system.shapes import WHOLE, Region
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier, OutputKind, load_classifier
@@ -30,6 +31,7 @@ _TOP = 16  # scores sent with each result, besides the watched ones
 _PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are bounded
 # libcamera does not always survive a fault; a new process does. Elsewhere opening the device again is enough
 _NEEDS_NEW_PROCESS = frozenset({"picamera2"})
+_OPENED_WITH_REGION = frozenset({"picamera2"})  # the others crop each frame
 _MANY_RUNS = 3
 _SHOWN = 10  # frames of a model on trial that the gate must let through
 _RESEAT = "; it failed several times: switch the Pi off, push the camera's cable home at both ends, and switch it on again"
@@ -58,6 +60,8 @@ class Vision:
         self._slot = Slot(max_age_ms=500)
         self._capture: Capture | None = None
         self._region, self._crop = WHOLE, "full"
+        self._camera: dict[str, Any] = {}  # what it is opened with
+        self._no_frame_s = 5.0
         self._gate: Gate | None = None
         self._newest: Frame | None = None  # the last that was looked at; what a snapshot shows
         self._advice = ""
@@ -96,6 +100,7 @@ class Vision:
         try:
             scores = classifier.classify(tensor)
         except ModelError as e:
+            self._slot.busy()
             self._send("model_failed", {"reason": str(e)})
             self._stopping.set()
             return
@@ -137,9 +142,23 @@ class Vision:
         self._send("beat", {"frames": self._slot.counts(), "memory_mb": peak_memory_mb()})
 
     def _obey(self) -> None:
-        while (message := self._pipe.receive()) is not None:
-            kind, fields, _ = message
-            getattr(self, f"_on_{kind}")(**fields)
+        handlers: dict[str, Callable[..., None]] = {
+            "configure": self._on_configure,
+            "tune": self._on_tune,
+            "load": self._on_load,
+            "settle": self._on_settle,
+            "watch": self._on_watch,
+            "pace": self._on_pace,
+            "pause": self._on_pause,
+            "snapshot": self._on_snapshot,
+            "stop": self._stopping.set,
+        }
+        try:
+            while (message := self._pipe.receive()) is not None:
+                kind, fields, _ = message
+                handlers[kind](**fields)
+        except (OSError, NotOursError):  # whoever speaks is not the courier any more
+            pass
         self._stopping.set()
 
     def _on_configure(
@@ -159,10 +178,11 @@ class Vision:
         self._slot.max_age_ms = max_age_ms
         self._watched = watched or []
         self._gate = Gate(**gate) if gate else None
+        self._camera, self._no_frame_s = camera, no_frame_s
         must_end = camera["kind"] in _NEEDS_NEW_PROCESS
         self._advice = _RESEAT if must_end and failed_runs >= _MANY_RUNS else ""
         self._capture = Capture(
-            lambda: open_camera(region=self._region, **camera),
+            lambda: open_camera(region=self._region, **self._camera),
             self._slot,
             self._report,
             frozen_s=0 if camera["kind"] == "pictures" else frozen_s,
@@ -171,6 +191,17 @@ class Vision:
         )
         self._report("starting", "", "")
         self._capture.start()
+
+    def _on_tune(self, fps: float, region: list[float], max_age_ms: float, gate: dict[str, float] | None) -> None:
+        """Other values for what is there already. The camera is opened again only where it was opened with one of them."""
+        part: Region = (region[0], region[1], region[2], region[3])
+        is_other = fps != self._camera.get("fps") or (part != self._region and self._camera.get("kind") in _OPENED_WITH_REGION)
+        with self._switching:  # between two frames
+            self._region, self._slot.max_age_ms = part, max_age_ms
+            self._camera = self._camera | {"fps": fps}
+            self._gate = Gate(**gate) if gate else None
+        if is_other and self._capture is not None:
+            self._capture.open_again(silent_s=max(self._no_frame_s, 2 / fps))
 
     def _on_load(
         self,
@@ -225,8 +256,9 @@ class Vision:
         self._newest = None
         if not paused and self._capture is not None:
             self._capture.tell_again()
-        if self._gate is not None:
-            self._gate.forget()
+        with self._switching:  # not while a frame is compared
+            if self._gate is not None:
+                self._gate.forget()
 
     def _on_snapshot(self, max_px: int, quality: int, max_kb: int) -> None:
         """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none."""
@@ -236,9 +268,6 @@ class Vision:
         jpeg = to_jpeg(frame, WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
         for start in range(0, len(jpeg), _PART_BYTES):
             self._send("snapshot", {"last": start + _PART_BYTES >= len(jpeg)}, jpeg[start : start + _PART_BYTES])
-
-    def _on_stop(self) -> None:
-        self._stopping.set()
 
     def _report(self, state: str, fault: str, reason: str) -> None:
         if state in ("lost", "frozen"):

@@ -14,7 +14,7 @@ class FrameCounts:
     captured: int = 0
     inferred: int = 0
     stale: int = 0  # older than max_age_ms when its turn came, or from before the end of a pause
-    busy: int = 0  # replaced by a newer one while the classifier worked
+    busy: int = 0  # replaced by a newer one while the classifier worked, or without scores because it failed
     gated: int = 0  # like the one before, or more than a hot board should look at; not worth a look
     paused: int = 0
 
@@ -42,7 +42,7 @@ class Slot:
             self._changed.notify()
 
     def take(self, timeout_s: float) -> Frame | None:
-        """The newest frame, when it is fresh; None when none came in time. Its fate is then `inferred` or `gated`."""
+        """The newest frame, when it is fresh; None when none came in time. Its fate is then `inferred`, `gated` or `busy`."""
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None, timeout_s)
             frame, self._frame = self._frame, None
@@ -58,6 +58,11 @@ class Slot:
     def gated(self) -> None:
         with self._changed:
             self._counts.gated += 1
+
+    def busy(self) -> None:
+        """The frame that was taken got no scores: the classifier failed on it."""
+        with self._changed:
+            self._counts.busy += 1
 
     def pause(self, paused: bool) -> None:
         with self._changed:

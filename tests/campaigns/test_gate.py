@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edged.process.pipe import Pipe
 from tests.shared import SHARED, needs_shared
+from tests.stand_in import PYTHONPATH
 
 CHANGE_AT, FPS = 100, 10.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
@@ -25,9 +26,9 @@ def watched(gate: dict[str, float] | None) -> tuple[float, list[int]]:
     pipe, theirs = Pipe.pair()
     command = [sys.executable, "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
     stand_in = {
-        "EDGED_TEST_CAMERA": "tests.still_camera:StillCamera",
+        "EDGED_TESTS_CAMERA": "tests.still_camera:StillCamera",
         "EDGED_CHANGE_AT": str(CHANGE_AT),
-        "PYTHONPATH": str(Path.cwd()),
+        "PYTHONPATH": PYTHONPATH,
     }
     process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=os.environ | stand_in, stderr=subprocess.DEVNULL)
     theirs.close()

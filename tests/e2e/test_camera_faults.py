@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.running import Edged, Heard, edged_with, wait_for
 from tests.fault_camera import FAULTS
 from tests.models import any_model_config
+from tests.stand_in import PYTHONPATH
 
 SAID_WITHIN_S, BACK_WITHIN_S = 6, 15
 
@@ -48,9 +49,9 @@ def rig(tmp_path: Path, config: dict, heard: Heard, kind: str) -> Iterator[Rig]:
     config["camera"] = {"kind": kind, "source": "/dev/video0" if kind == "v4l2" else "0", "fps": 20.0, "frozen_s": 2.0}
     config["model"] = any_model_config()
     stand_in = {
-        "EDGED_TEST_CAMERA": "tests.fault_camera:FaultCamera",
+        "EDGED_TESTS_CAMERA": "tests.fault_camera:FaultCamera",
         "EDGED_FAULT_FILE": str(fault_file),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": PYTHONPATH,
     }
     with edged_with(tmp_path, config, environment=os.environ | stand_in) as edged:
         rig = Rig(fault_file, edged, heard)

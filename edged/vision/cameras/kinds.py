@@ -1,12 +1,11 @@
 """Which kind of camera is which class. Imported late: a library is loaded when a camera that needs it is opened."""
 
 import importlib
-import os
 from typing import Any
 
 from edged.vision.cameras.camera import Camera, CameraFault
 
-_KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
+KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
     "pictures": ("edged.vision.cameras.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
     "v4l2": ("edged.vision.cameras.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
     "stream": ("edged.vision.cameras.stream", "StreamCamera", frozenset({"fps", "rotation"})),
@@ -17,16 +16,11 @@ _KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
     ),
 }
 _INSTALL = {"picamera2": "sudo apt install python3-picamera2, and a venv with --system-site-packages"}
-STAND_IN = "EDGED_TEST_CAMERA"  # "module:Class", which the tests set to have their own camera in place of the configured one
 
 
 def open_camera(kind: str, source: str, **values: Any) -> Camera:
     """Open the device; each kind takes those of the values that mean something to it. Raises CameraFault."""
-    if stand_in := os.environ.get(STAND_IN):
-        module, _, name = stand_in.partition(":")
-        stand_in_camera: Camera = getattr(importlib.import_module(module), name)(source, **values)
-        return stand_in_camera
-    module, name, known = _KINDS[kind]
+    module, name, known = KINDS[kind]
     try:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError) as e:  # ValueError: a library that was built for another numpy

@@ -14,10 +14,10 @@ from edged.config.source import Source, parse_source, salvage
 from edged.daemon.requests import to_wish
 from edged.errors import ConfigError
 from edged.models.store import Store
-from edged.rollout.crashes import Starts
+from edged.rollout.active import Active
 from edged.rollout.last_good import LastGood
 from edged.rollout.override import clear_override, load_override, save_override, to_override
-from edged.rollout.selector import Running
+from edged.rollout.startup import Starts
 from edged.rollout.trial import BAD, GOOD, Proof
 
 
@@ -127,7 +127,7 @@ def test_the_last_good_pair_is_whole_or_not_there(tmp_path):
     installed = Store(tmp_path).find("home_0.25_96")
     last_good, source = LastGood(tmp_path), parse_source(tmp_path / "edged.toml", NIGHT.encode())
     assert last_good.running() is None and last_good.reading() is None
-    last_good.remember(source, "@night", Running(installed, 1, "config"))
+    last_good.remember(source, "@night", Active(installed, 1, "config"))
     assert last_good.reading().settings == to_settings(source).settings and last_good.wish == "@night"
     assert last_good.running().installed.sha256 == installed.sha256 and last_good.running().installed.labels == installed.labels
     for file in (tmp_path / "last_good").iterdir():
