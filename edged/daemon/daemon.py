@@ -91,6 +91,8 @@ class Daemon:
         self._changes.govern(read_heat())
         is_good = not self._publisher.camera_reason and self._publisher.looked_within(_FRESH_S)
         self._apply.tick(is_good=is_good)
+        if self._report.has_news:
+            self._tell_health()
 
     def _tell_health(self) -> None:
         self._dispatch.retain("health", self._report.health())

@@ -44,9 +44,16 @@ class Report:
         self._more, self._vision_memory_mb = more, vision_memory_mb
         self._started_s = time.monotonic()
         self._since = Since()
+        self._told: list[StandingFault] = []
+
+    @property
+    def has_news(self) -> bool:
+        """There are other faults than `health` last told."""
+        return self._faults() != self._told
 
     def health(self) -> Health:
         publisher, dispatch, faults = self._publisher, self._dispatch, self._faults()
+        self._told = faults
         return Health(
             uptime_s=round(time.monotonic() - self._started_s, 1),
             frames=publisher.frames(),

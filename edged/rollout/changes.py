@@ -44,7 +44,8 @@ class Changes:
     async def reload(self) -> dict[str, Any]:
         """Follow the file as it is now. What was done; raises EdgedError with every fault.
 
-        A file with a fault changes nothing, but for a model that can't be used: the rest of that file is followed.
+        A file with a fault changes nothing, a model that it names anew included. A model that it named before and that can't be
+        used any more does not hold up the rest.
         """
         intent = self._apply.intent
         try:
@@ -54,12 +55,17 @@ class Changes:
             log.error("config not followed: %s", error)
             raise
         before = self._apply.settings
+        if models is not None and _models_of(intent.here(reading.settings)) != _models_of(intent.file):
+            intent.fault = str(models)
+            log.error("config not followed: %s", models)
+            self._effects.refusal(reading.settings.model.name, str(models))
+            raise models
         intent.follow(reading)
         wanted = intent.settings()
         change = to_change(before, wanted)
         if models is not None:
-            await self._refuse_file(wanted, models)
-            raise models
+            await self._follow_without_model(wanted, models)
+            return self._to_done(change, list(change.at_start), str(models))
         note = ""
         if self._needs_model(wanted):
             await self._use(_with_model_of(wanted, self._apply.settings))
@@ -77,11 +83,11 @@ class Changes:
         log.info("config followed: %s", ", ".join(change.keys) or "nothing changed")
         return self._to_done(change, at_start, note)
 
-    async def _refuse_file(self, wanted: Settings, error: ConfigError) -> None:
-        """The file is sound, a model that it names is not."""
+    async def _follow_without_model(self, wanted: Settings, error: ConfigError) -> None:
+        """The file is sound, a model that it has named for long is not any more; what runs goes on."""
         self._apply.intent.fault = str(error)
-        self._effects.refusal(wanted.model.name, str(error))
         log.error("config followed but for its model: %s", error)
+        self._effects.refusal(wanted.model.name, str(error))
         self._apply.refused = wanted
         await self._use(_with_model_of(wanted, self._apply.settings))
 
@@ -247,6 +253,11 @@ class Changes:
 def _with_model_of(wanted: Settings, old: Settings) -> Settings:
     """The settings with the model and budget that run."""
     return wanted.model_copy(update={"model": old.model, "budget": old.budget})
+
+
+def _models_of(settings: Settings) -> list[object]:
+    """Every model that the file names."""
+    return [settings.model, *(profile.model for profile in settings.profile.values())]
 
 
 def _overtaken(by: str) -> EdgedError:

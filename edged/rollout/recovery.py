@@ -126,7 +126,7 @@ class Recovery:
         """What is asked for runs from now on."""
         was_safe = self.is_safe
         self._begin(Probation(now_s))
-        self._lost = 0
+        self._lost = self._unusable = 0
         return [LeaveSafe()] if was_safe else []
 
     def touched(self, now_s: float) -> Actions:

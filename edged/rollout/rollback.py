@@ -13,7 +13,7 @@ from edged.rollout.selector import Selector
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class WayBack:
     """What ran well together. is_new: not what runs already."""
 
     settings: Settings
@@ -21,7 +21,7 @@ class Pair:
     is_new: bool
 
 
-def load_pair(last_good: LastGood, intent: Intent, settings: Settings, active: Active, why: str) -> Pair | None:
+def load_pair(last_good: LastGood, intent: Intent, settings: Settings, active: Active, why: str) -> WayBack | None:
     """None when nothing was kept, or not whole. settings, active: what runs. Reads and hashes the model's file."""
     reading, kept = last_good.reading(), last_good.running()
     if reading is None or kept is None:
@@ -32,7 +32,7 @@ def load_pair(last_good: LastGood, intent: Intent, settings: Settings, active: A
     except ConfigError:  # a wish for a profile that it does not have
         good = intent.settings(here, "")
     is_new = kept.installed.sha256 != active.installed.sha256 or bool(to_change(settings, good).keys)
-    return Pair(good, replace(kept, why=f"last good: {why}"), is_new)
+    return WayBack(good, replace(kept, why=f"last good: {why}"), is_new)
 
 
 async def find_another(last_good: LastGood, settings: Settings, active: Active, why: str) -> Active:

@@ -13,7 +13,7 @@ from edged.rollout.trial import Proof
 
 LOAD_LIMIT_S = 30.0  # from a slow card, while the vision process may just be starting
 PROOF_LIMIT_S = 10.0  # a camera that gives no frames can not prove anything
-_MOST_ASKED = 8
+_MOST_ASKED = 256  # words on their way to one vision process: whoever floods it is overtaken in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Switcher:
                 trial.active, trial.is_loaded, trial.due_s = active, True, now_s + PROOF_LIMIT_S
             return [Use(active)]
         if number != self._active_number:
-            return []  # of one that gave way; the one that is used is told of next
+            return [Use(active)]  # one that gave way; that the other one is used again is told next
         self.active = active
         return [Use(active), Prove(active, was_on_trial=False)]
 

@@ -76,13 +76,13 @@ def test_no_bad_config_changes_anything(tmp_path, config, heard):  # noqa: F811
         wait_for(lambda: heard.of("result"), 30, "a result")
         vision = edged.vision_pid()
         for data, first in broken:
-            edged.config.reading.write_bytes(data)
+            edged.config.write_bytes(data)
             began = time.monotonic()
             with pytest.raises(EdgedError) as refused:
                 ask(state, {"verb": "reload"})
             slowest_s = max(slowest_s, time.monotonic() - began)
             assert refused.value.exit_code == 78, (refused.value, first)
-            assert re.match(rf"{re.escape(str(edged.config.reading))}(:\d+)?: ", str(refused.value)), refused.value
+            assert re.match(rf"{re.escape(str(edged.config))}(:\d+)?: ", str(refused.value)), refused.value
         assert edged.vision_pid() == vision and len(heard.of("model")) == 1
         seen = len(heard.of("result"))
         wait_for(lambda: len(heard.of("result")) > seen + 5, 10, "results go on")
@@ -112,9 +112,9 @@ def test_hundreds_of_good_configs_in_a_row(tmp_path, config, heard):  # noqa: F8
         at_rest: list[tuple[float, int]] = []
         for n in range(wanted):
             rng.choices(changes, weights)[0](now)
-            beside = edged.config.reading.with_suffix(".new")
+            beside = edged.config.with_suffix(".new")
             beside.write_text(tomlkit.dumps(now))
-            beside.replace(edged.config.reading)
+            beside.replace(edged.config)
             ask(state, {"verb": "reload"})
             if n >= wanted // 5:
                 at_rest.append((rss_mb(edged.process.pid), fds(edged.process.pid)))
@@ -210,6 +210,6 @@ def ask_for(edged: Edged, heard: Heard, now: dict[str, Any], door: int, wish: st
         heard.publish("edged/test/model/set", wish.encode())
         return
     now["model"] = {"name": wish}
-    beside = edged.config.reading.with_suffix(".new")
+    beside = edged.config.with_suffix(".new")
     beside.write_text(tomlkit.dumps(now))
-    beside.replace(edged.config.reading)
+    beside.replace(edged.config)

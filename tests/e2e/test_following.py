@@ -39,13 +39,13 @@ def edged(tmp_path: Path, config: dict[str, Any], heard: Heard) -> Iterator[Edge
 
 def write(edged: Edged, config: dict[str, Any]) -> None:
     """As an editor does: another file, renamed."""
-    beside = edged.config.reading.with_suffix(".new")
+    beside = edged.config.with_suffix(".new")
     beside.write_text(tomlkit.dumps(config))
-    beside.replace(edged.config.reading)
+    beside.replace(edged.config)
 
 
 def ask(edged: Edged, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edged", words[0], "-c", str(edged.config.reading), *words[1:]]
+    command = [sys.executable, "-m", "edged", words[0], "-c", str(edged.config), *words[1:]]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -89,7 +89,7 @@ def test_thresholds_are_followed_at_once(edged, config, heard):
     ],
 )
 def test_a_file_with_a_fault_changes_nothing_and_is_told(edged, config, heard, text, told):
-    edged.config.reading.write_text(text)
+    edged.config.write_text(text)
     wait_for(lambda: re.search(told, degraded(heard)), 3, f"{told} in degraded")
     seen = len(heard.of("result"))
     wait_for(lambda: len(heard.of("result")) > seen + 5, 5, "results go on")
@@ -102,7 +102,7 @@ def test_a_file_with_a_fault_changes_nothing_and_is_told(edged, config, heard, t
 
 
 def test_a_file_that_vanishes_changes_nothing(edged, config, heard):
-    edged.config.reading.unlink()
+    edged.config.unlink()
     wait_for(lambda: "vanished" in degraded(heard), 3, "told")
     write(edged, config | {"model": {"name": LARGE}})
     wait_for(lambda: card(heard) == LARGE, 10, "followed again")
@@ -165,10 +165,10 @@ def test_use_is_kept_over_a_restart_until_the_file_changes(tmp_path, config, hea
 
 
 def test_use_writes_into_the_file_and_its_comments_stay(edged, config, heard):
-    edged.config.reading.write_text("# mine\n" + edged.config.reading.read_text().replace("name =", "# which\nname ="))
+    edged.config.write_text("# mine\n" + edged.config.read_text().replace("name =", "# which\nname ="))
     said = ask(edged, "use", LARGE, "--write")
     assert said.returncode == 0, said.stderr
-    text = edged.config.reading.read_text()
+    text = edged.config.read_text()
     assert "# mine\n" in text and "# which\n" in text and tomlkit.parse(text)["model"]["name"] == LARGE
     assert "override" not in ask(edged, "status").stdout
 

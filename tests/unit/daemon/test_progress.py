@@ -100,6 +100,6 @@ def test_a_start_has_the_time_that_it_may_take(unit):
 
 
 def test_a_stop_is_not_cut_short(unit):
-    from edged.daemon import daemon
+    from edged.rollout import effects
 
-    assert float(unit["TimeoutStopSec"]) > 3 * daemon._STOP_S
+    assert float(unit["TimeoutStopSec"]) > 3 * effects.STOP_S

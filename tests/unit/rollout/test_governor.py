@@ -22,6 +22,7 @@ def run(governor: Governor, seconds: range, slowness: float, heat: Heat = WELL, 
         for frame in range(fps):
             governor.see(now + frame / fps, ms[governor.name] * slowness)
         if step := governor.step(float(now + 1), heat):
+            governor.accepted()
             steps.append((now + 1, step))
     return steps
 
