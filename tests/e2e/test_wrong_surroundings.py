@@ -134,4 +134,4 @@ def test_a_wrong_model_is_the_configs_fault(tmp_path: Path, config: dict[str, An
     with edged_with(tmp_path, config) as edged:
         assert edged.process.wait(20) == 78
     (sentence,) = sentences(edged)
-    assert sentence.startswith(f"{edged.config.reading}:") and "model.name" in sentence
+    assert sentence.startswith(f"{edged.config}:") and "model.name" in sentence
