@@ -16,7 +16,7 @@ import click
 import edged.commands
 from edged import __version__
 from edged.errors import FAILED, IO_FAILED, OK, EdgedError
-from edged.system.text import did_you_mean
+from edged.system.text import did_you_mean, printable_lines, without_secrets
 
 INTERRUPTED = 130  # as shells say it for SIGINT
 NOBODY_READS = 141  # and for SIGPIPE
@@ -101,10 +101,10 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _say(text: str) -> None:
-    """To stderr as it is; nobody listening there is no reason to fail otherwise."""
+    """To stderr, printable and without secrets of addresses; nobody listening there is no reason to fail otherwise."""
     if sys.stderr is not None:
         try:
-            click.echo(text, err=True)
+            click.echo(printable_lines(without_secrets(text)), err=True)
         except OSError:
             return
 

@@ -3,6 +3,9 @@
 Whatever is not one of these is a bug, and is allowed its traceback. The table of codes is in docs/exit-codes.md.
 """
 
+import errno
+from pathlib import Path
+
 OK = 0
 FAILED = 1  # something that was asked for did not work; or a bug
 USAGE = 2  # a wrong option or argument
@@ -24,6 +27,18 @@ class UnavailableError(EdgedError):
 
 class WriteError(EdgedError):
     exit_code = IO_FAILED
+
+
+class ReadError(EdgedError):
+    """A file that is not read. `why` is the reason without the path; `number` the system's errno, where it was the system's."""
+
+    def __init__(self, path: Path, why: str, number: int | None = None) -> None:
+        super().__init__(f"{path}: {why}")
+        self.why, self.number = why, number
+
+    @property
+    def is_absent(self) -> bool:
+        return self.number in (errno.ENOENT, errno.ENOTDIR)
 
 
 class RunningError(EdgedError):

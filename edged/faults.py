@@ -26,6 +26,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "fit_failed": ("model: fit failed: {reason}; it is tried again", "run 'edged fit'"),
     "nothing_fits": ("model: nothing fits the budget; edged fit shows what would", "run 'edged fit'"),
     "not_watched": ("{path} is not watched ({reason}); use 'edged reload' after a change", "run 'edged reload'"),
+    "damaged_file": ("{reason}", ""),
+    "damaged_card": ("{reason}", ""),
     "delivery": ("{reason}", ""),
     "camera": ("camera: {reason}", ""),
     "control": ("commands can not reach this daemon: {path}: {reason}", ""),

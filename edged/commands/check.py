@@ -20,6 +20,7 @@ def command(config: Path | None, as_json: bool) -> None:
     from edged.config.reading import read_settings
     from edged.errors import ConfigError
     from edged.rollout.override import load_override
+    from edged.system.text import shown_address
 
     try:
         reading = read_settings(config)
@@ -33,6 +34,7 @@ def command(config: Path | None, as_json: bool) -> None:
     override = load_override(settings)
     if as_json:
         values = settings.model_dump(mode="json", by_alias=True)
+        values["camera"]["source"] = shown_address(settings.camera.source)
         answer = {"ok": True, "faults": [], "settings": values, "origins": settings.origins}
         wins = override.model_dump(include={"wish", "door"}) if override else None
         click.echo(json.dumps(answer | {"override": wins}, ensure_ascii=False))
@@ -50,8 +52,10 @@ def command(config: Path | None, as_json: bool) -> None:
 def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
     """(key, value as in TOML, where it came from) of every key; of what is not set, what holds instead."""
     from edged.config.reading import leaves, to_name
+    from edged.system.text import shown_address
 
-    rows = [(to_name(keys), to_toml(value), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
+    shown: dict[tuple[str, ...], object] = {("camera", "source"): shown_address(settings.camera.source)}
+    rows = [(to_name(keys), to_toml(shown.get(keys, value)), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
     instead = to_instead(settings)
     return [(key, *instead.get(key, (value, origin))) for key, value, origin in rows]
 

@@ -33,7 +33,7 @@ def command(
     from edged.models.fit.plot import to_svg
     from edged.models.store import Store
     from edged.system.figures import spare_memory_mb
-    from edged.system.files import write_file
+    from edged.system.files import PUBLIC, acting_for, write_file
 
     settings = load_settings(config)
     camera, model = settings.camera, settings.model
@@ -49,7 +49,8 @@ def command(
         fit = fitting.fit(family or model.family, budget, counter.next, again=again)
     told = fit.to_json()
     if plot is not None:
-        write_file(plot, to_svg(told).encode())
+        with acting_for(plot):
+            write_file(plot, to_svg(told).encode(), PUBLIC)
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
     else:

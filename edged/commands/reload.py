@@ -17,13 +17,14 @@ def command(config: Path | None, as_json: bool) -> None:
     """
     from edged.config.reading import find_state_folder
     from edged.process.control import ask
+    from edged.system.text import printable_all
 
-    done = ask(find_state_folder(config), {"verb": "reload"})
+    done = printable_all(ask(find_state_folder(config), {"verb": "reload"}, ("changed", "at_start", "model", "note")))
     if as_json:
         click.echo(json.dumps({key: done[key] for key in ("changed", "at_start", "model", "note")}))
         return
-    at_start = set(done["at_start"])
-    now = [key for key in done["changed"] if key not in at_start]
+    at_start = set(map(str, done["at_start"] or ()))
+    now = [str(key) for key in done["changed"] or () if key not in at_start]
     click.echo(f"followed: {', '.join(now)}" if now else "nothing else to follow" if at_start else "nothing changed")
     if at_start:
         click.echo(f"takes effect when edged starts again: {', '.join(sorted(at_start))}")

@@ -1,5 +1,6 @@
 """edged service: systemd's files for an edged that pip or pipx installed. The Debian package brings its own."""
 
+import os
 import shutil
 import stat
 import subprocess
@@ -33,7 +34,7 @@ def command() -> None:
 @_root
 def install(root: Path, start: bool) -> None:
     """Write the unit, its user, its folders and, if there is none, its config; enable and start it. Needs root."""
-    from edged.system.files import shipped, write_file
+    from edged.system.files import PUBLIC, SHARED, shipped, write_file
 
     for packaged in _PACKAGED:
         if (root / packaged).exists():
@@ -43,10 +44,15 @@ def install(root: Path, start: bool) -> None:
         raise EdgedError(f"{why}: install edged for all, e.g. python3 -m venv --system-site-packages /opt/edged")
     for source, target in _FILES.items():
         text = shipped("systemd", source).read_text()
-        write_file(root / target, (to_unit(text, sys.executable) if target == _UNIT else text).encode())
+        write_file(root / target, (to_unit(text, sys.executable) if target == _UNIT else text).encode(), PUBLIC)
+    is_new = False
     if not (root / _CONFIG).exists():
-        write_file(root / _CONFIG, shipped("config", "edged.toml").read_bytes())
+        (root / _CONFIG).parent.mkdir(parents=True, exist_ok=True)
+        write_file(root / _CONFIG, shipped("config", "edged.toml").read_bytes(), SHARED)
+        is_new = True
     _run("systemd-sysusers", f"--root={root}", "edged.conf")
+    if is_new:  # it may come to hold an address with a password
+        _give_to_group(root, root / _CONFIG)
     if not _is_running(root):
         _run("systemctl", f"--root={root}", "enable", "edged.service")
         click.echo(f"edged starts with the next boot; its config is {root / _CONFIG}")
@@ -96,6 +102,14 @@ def to_obstacle(paths: tuple[Path, ...]) -> str:
             if not parent.stat().st_mode & stat.S_IXOTH:
                 return f"{parent} is closed to other users, and {path} is in it"
     return ""
+
+
+def _give_to_group(root: Path, path: Path) -> None:
+    """The group edged of that system, whose number may be another one here."""
+    rows = [line.split(":") for line in (root / "etc/group").read_text().splitlines()]
+    number = next((row[2] for row in rows if len(row) > 2 and row[0] == "edged" and row[2].isdecimal()), "")
+    if number:
+        os.chown(path, -1, int(number))
 
 
 def _is_running(root: Path) -> bool:

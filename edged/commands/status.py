@@ -13,19 +13,25 @@ import click
 def command(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon looks with, sees with and waits for."""
     from edged.config.reading import find_state_folder
+    from edged.errors import UnavailableError
     from edged.process.control import ask
+    from edged.system.text import printable_all
 
-    answer = ask(find_state_folder(config), {"verb": "status"})
+    answer = printable_all(ask(find_state_folder(config), {"verb": "status"}, ("model", "health")))
     answer.pop("ok")
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False))
         return
-    for name, value in to_rows(answer):
+    try:
+        rows = to_rows(answer)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise UnavailableError("what answers is no edged of this version: edged status --json shows what it says") from None
+    for name, value in rows:
         click.echo(f"{name:<9} {value}")
 
 
 def to_rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    """(what, how it is), for people."""
+    """(what, how it is), for people. Raises LookupError and the like for what is no daemon's answer."""
     health = answer["health"]
     frames, events = health["frames"], health["events"]
     latency = health["latency_p95_ms"]

@@ -22,18 +22,20 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     from edged.config.profile import FILE, MARK
     from edged.config.reading import find_state_folder
     from edged.process.control import ask
+    from edged.system.text import printable, printable_all
 
     if clear == (wish is not None):
         raise click.UsageError("name a model, auto or @PROFILE, or give --clear")
     if write and (wish is None or wish.startswith(MARK)):
         raise click.UsageError("--write needs a model's name or auto: a profile has its own place in the file")
-    done = ask(find_state_folder(config), {"verb": "use", "wish": FILE if wish is None else wish})
+    asked = {"verb": "use", "wish": FILE if wish is None else wish}
+    done = printable_all(ask(find_state_folder(config), asked, ("changed", "model", "note")))
     if write and wish is not None:
         from edged.config.edit import write_model_name
 
         path = write_model_name(config, wish)
         ask(find_state_folder(config), {"verb": "reload"})
-        done["note"] = " ".join(filter(None, (done["note"], f"written to {path}")))
+        done["note"] = " ".join(filter(None, (str(done["note"] or ""), f"written to {printable(str(path))}")))
     if as_json:
         click.echo(json.dumps({key: done[key] for key in ("changed", "model", "note")}))
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edged.config.settings import DecisionSection, ProfileSection, Settings
 from edged.config.source import Keys
-from edged.system.text import without_password
+from edged.system.text import shown_address
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 
@@ -56,10 +56,19 @@ def _times(profile: ProfileSection, above: Keys) -> Iterator[Contradiction]:
 def _camera(settings: Settings) -> Iterator[Contradiction]:
     camera = settings.camera
     kind, source = ("camera", "kind"), ("camera", "source")
-    shown = without_password(camera.source)
+    shown = shown_address(camera.source)
     scheme = camera.source.split("://")[0].lower() if "://" in camera.source else ""
     if camera.kind == "stream" and scheme not in STREAMS:
         yield Contradiction((source, kind), f'kind = "stream" needs an address like rtsp://camera/1, not "{shown}"')
+    if camera.kind == "stream" and any(c.isspace() for c in camera.source):
+        yield Contradiction((source, kind), "an address has no spaces")
+    for name in ("user", "password_file"):
+        if getattr(camera, name) and camera.kind != "stream":
+            yield Contradiction((("camera", name), kind), 'is for kind = "stream" only')
+    if camera.password_file and not camera.user:
+        yield Contradiction((("camera", "password_file"), ("camera", "user")), "a password needs camera.user beside it")
+    if camera.user and "@" in camera.source:
+        yield Contradiction((source, ("camera", "user")), "has a user in the address, and camera.user says one too: take one away")
     if camera.kind != "stream" and scheme:
         yield Contradiction((kind, source), f'must be "stream" for the source {shown}')
     if camera.kind == "pictures" and source not in _set(settings):

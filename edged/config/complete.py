@@ -1,6 +1,7 @@
 """The raw values of a config, between the parser and the validation: relative paths made whole, profiles filled up."""
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ _PATHS: tuple[Keys, ...] = (
     ("mqtt", "tls_ca"),
     ("mqtt", "tls_cert"),
     ("mqtt", "tls_key"),
+    ("camera", "password_file"),
 )
 
 
@@ -27,12 +29,13 @@ def get(values: Any, keys: Keys) -> Any:
     return values
 
 
-def without(values: Values, keys: Keys) -> Values:
-    """A copy in which the key at the end of `keys` does not stand."""
+def without_all(values: Values, all_keys: Iterable[Keys]) -> Values:
+    """A copy in which none of the keys at the ends of `all_keys` stands."""
     kept = copy.deepcopy(values)
-    table = get(kept, keys[:-1])
-    if isinstance(table, dict):
-        table.pop(keys[-1], None)
+    for keys in all_keys:
+        table = get(kept, keys[:-1])
+        if isinstance(table, dict):
+            table.pop(keys[-1], None)
     return kept
 
 
@@ -68,7 +71,8 @@ def _make_paths_whole(values: Values, folder: Path) -> None:
         _make_whole(values, keys, folder)
     if is_path(get(values, ("model", "name"))):
         _make_whole(values, ("model", "name"), folder)
-    if get(values, ("camera", "kind")) == "pictures":
+    is_address = "://" in str(get(values, ("camera", "source")))
+    if get(values, ("camera", "kind")) == "pictures" and not is_address:
         _make_whole(values, ("camera", "source"), folder)
 
 

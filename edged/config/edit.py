@@ -6,20 +6,23 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from edged.config.reading import SYSTEM_FILE
-from edged.errors import ConfigError, WriteError
-from edged.system.files import write_file
+from edged.config.source import LONGEST, faults_of, load_source
+from edged.system.files import PRIVATE, acting_for, read_file, write_file
 
 
 def write_model_name(path: Path | None, name: str) -> Path:
     """Set `model.name` in the file; where it was written. Raises ConfigError or WriteError, and then nothing was changed."""
-    path = (path or SYSTEM_FILE).resolve()  # a link stays one
-    try:
-        text, mode = path.read_text("utf-8"), path.stat().st_mode & 0o777
-        document = tomlkit.parse(text)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be read: {error.strerror}") from None
-    except (TOMLKitError, ValueError) as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from None
-    document.setdefault("model", tomlkit.table())["name"] = name
-    write_file(path, tomlkit.dumps(document).encode(), mode)
+    given = path or SYSTEM_FILE
+    with acting_for(given):  # a link that somebody else planted leads root nowhere
+        path = given.resolve()  # a link stays one
+        load_source(path)  # the bounds of what is a config hold here too
+        with faults_of(path):
+            like = path.stat()
+            try:
+                document = tomlkit.parse(read_file(path, LONGEST).decode())
+                document.setdefault("model", tomlkit.table())["name"] = name
+                content = tomlkit.dumps(document).encode()
+            except TOMLKitError as error:
+                raise ValueError(str(error)) from None
+        write_file(path, content, PRIVATE, like=like)
     return path

@@ -1,5 +1,6 @@
 """What is wrong with a key, in the operator's words."""
 
+import functools
 import json
 import typing
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from edged.config.source import Keys
-from edged.system.text import did_you_mean
+from edged.system.text import did_you_mean, shown_address, without_secrets
 
 _PATTERNS = {
     "device": "must be of a-z, 0-9, _ and - only",
@@ -30,11 +31,11 @@ class Fault:
     what: str
 
 
-def to_fault(error: ErrorDetails, schema: type[BaseModel]) -> Fault:
-    """One finding of the validation in our words: what the key must be, and what it is."""
+def to_fault(error: ErrorDetails, schema: type[BaseModel], *, suggest: bool = True) -> Fault:
+    """One finding of the validation in our words: what the key must be, and what it is. suggest: also what may be meant."""
     where = tuple(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return Fault(where, _unknown(where, error["input"], schema))
+        return Fault(where, _unknown(where, error["input"], schema if suggest else None))
     keys = to_key(error["loc"])
     if error["type"] in ("missing", "too_long"):  # no key is obligatory: this is an array of fixed length
         return Fault(keys, "must have 4 numbers: x, y, width, height")
@@ -64,13 +65,20 @@ def tables(schema: type[BaseModel], above: Keys = ()) -> dict[Keys, type[BaseMod
     return found
 
 
+@functools.cache
+def _tables(schema: type[BaseModel]) -> dict[Keys, type[BaseModel]]:
+    return tables(schema)
+
+
 def known_keys(schema: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in schema.model_fields.items()]
 
 
-def _unknown(where: Keys, value: Any, schema: type[BaseModel]) -> str:
+def _unknown(where: Keys, value: Any, schema: type[BaseModel] | None) -> str:
     name, kind = where[-1], "table" if isinstance(value, dict) else "key"
-    everywhere = tables(schema)
+    if schema is None:
+        return f"unknown {kind}"
+    everywhere = _tables(schema)
     above = where[:-1]
     if above[:1] == ("profile",):
         above = ("profile", "*", *above[2:])
@@ -90,7 +98,7 @@ def _item(loc: tuple[int | str, ...]) -> str:
 
 def _sentence(error: ErrorDetails, keys: Keys) -> str:
     kind, ctx, given = error["type"], error.get("ctx", {}), error["input"]
-    shown = show(given)
+    shown = _show_address(given) if keys == ("camera", "source") else show(given)
     if kind in ("string_pattern_mismatch", "value_error", "literal_error", "enum"):
         if kind == "value_error":
             return str(ctx["error"]) if isinstance(given, dict) else f"{ctx['error']}, not {shown}"
@@ -124,6 +132,11 @@ def _number(limit: Any) -> str:
     return f"{limit:g}" if isinstance(limit, float) and abs(limit) < 1e6 else str(limit)
 
 
+def _show_address(given: Any) -> str:
+    """A secret may stand anywhere in it."""
+    return show(shown_address(given)) if isinstance(given, str) else "an array" if isinstance(given, list) else show(given)
+
+
 def show(value: Any) -> str:
     """A value as it stands in TOML, shortened."""
     if isinstance(value, dict):
@@ -138,5 +151,5 @@ def show(value: Any) -> str:
         except ValueError:  # Python refuses to print an integer of more than 4,300 digits
             return "a number too long to print"
     else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = json.dumps(without_secrets(value) if isinstance(value, str) else value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}…"

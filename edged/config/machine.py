@@ -20,7 +20,9 @@ _FILES: tuple[Keys, ...] = (
     ("mqtt", "tls_ca"),
     ("mqtt", "tls_cert"),
     ("mqtt", "tls_key"),
+    ("camera", "password_file"),
 )
+_MOST_SUGGESTED = 5  # with a label that may be meant, of thousands
 _CREDENTIALS = "/run/credentials/"  # systemd shows them to the service only, while it runs
 
 
@@ -112,7 +114,7 @@ def _models(settings: Settings, store: Store) -> Iterator[Fault]:
 
 def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]:
     """Names in groups and ignore that no model here, and none of the catalogue, can ever give."""
-    known: set[str] = set()
+    known, told = set[str](), 0
     decisions = {(): settings.decision} | {("profile", name): profile.decision for name, profile in settings.profile.items()}
     for above, decision in decisions.items():
         named: dict[Keys, tuple[str, ...]] = {(*above, "decision", "ignore"): decision.ignore}
@@ -123,7 +125,9 @@ def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]
             known = known or known_labels(settings, store)
             for label in labels:
                 if label not in known:
-                    yield Fault(keys, f"no model knows the label {show(label)}{did_you_mean(label, known)}")
+                    told += 1
+                    near = did_you_mean(label, known) if told <= _MOST_SUGGESTED else ""
+                    yield Fault(keys, f"no model knows the label {show(label)}{near}")
 
 
 def known_labels(settings: Settings, store: Store) -> set[str]:

@@ -15,7 +15,19 @@ from edged.models.fit.choice import Budget
 from edged.models.fit.fit import to_threads
 from edged.system.figures import spare_memory_mb
 
-_OPENED_WITH = {"kind", "source", "fps", "loop", "width_px", "height_px", "rotation", "exposure_max_ms", "buffers"}
+_OPENED_WITH = {
+    "kind",
+    "source",
+    "user",
+    "password_file",
+    "fps",
+    "loop",
+    "width_px",
+    "height_px",
+    "rotation",
+    "exposure_max_ms",
+    "buffers",
+}
 
 
 def to_rules(settings: Settings, card: Card, labels: tuple[str, ...]) -> Rules:
@@ -76,6 +88,7 @@ def to_camera(settings: Settings) -> dict[str, Any]:
         "max_age_ms": camera.max_age_ms,
         "no_frame_s": camera.no_frame_s,
         "frozen_s": camera.frozen_s,
+        "pictures": [why for why in ("on_control", "on_event") if getattr(settings.snapshot, why)],
         "gate": gate.model_dump(include={"threshold", "max_interval_s"}) if gate.enabled else None,
     }
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edged.config.checks import contradictions
-from edged.config.complete import Values, complete, get, without
+from edged.config.complete import Values, complete, get, without_all
 from edged.config.faults import Fault, to_fault, to_key
 from edged.config.settings import STATE_FOLDER, Settings
-from edged.config.source import Keys, Source, load_source, salvage
+from edged.config.source import Keys, Source, faults_of, load_source, salvage
 from edged.errors import ConfigError
 from edged.system.text import escaped
 
@@ -33,6 +33,8 @@ __all__ = [
     "to_settings",
 ]
 
+_MOST_FAULTS = 100  # that are told
+_MOST_SUGGESTED = 20  # with what may be meant: to find that takes milliseconds for each
 SYSTEM_FILE = Path("/etc/edged/edged.toml")
 
 
@@ -50,6 +52,9 @@ class Reading:
         if not faults:
             return None
         faults.sort(key=lambda fault: self._line(fault.keys))
+        if len(faults) > _MOST_FAULTS:
+            last = faults[_MOST_FAULTS]
+            faults[_MOST_FAULTS:] = [Fault(last.keys, f"{last.what}; and {len(faults) - _MOST_FAULTS - 1} faults more")]
         return ConfigError([escaped(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults])
 
     def _line(self, keys: Keys) -> int:
@@ -75,7 +80,9 @@ def load_settings(path: Path | None) -> Settings:
 def read_settings(path: Path | None) -> Reading:
     """Like load_settings, but the faults of single keys are handed back. Raises ConfigError only for what is no TOML file."""
     # lexists: a link that leads nowhere is a fault and not a reason for the defaults
-    reading = to_settings(load_source(path or SYSTEM_FILE) if path or os.path.lexists(SYSTEM_FILE) else Source())
+    source = load_source(path or SYSTEM_FILE) if path or os.path.lexists(SYSTEM_FILE) else Source()
+    with faults_of(Path(source.file)):
+        reading = to_settings(source)
     wanted = reading.settings.state_folder
     if reading.settings.origins["state_folder"] == "default" and (own := choose_state_folder(wanted)) != wanted:
         settings = reading.settings.model_copy(update={"state_folder": own})
@@ -89,7 +96,8 @@ def to_settings(source: Source) -> Reading:
     values = complete(source.values, Path(source.file).absolute().parent)
     settings, errors = _validate(values)
     # a profile repeats what stands outside of it; a fault there is told once, where it stands
-    faults = [fault for fault in (to_fault(error, Settings) for error in errors) if _stands(fault.keys, source)]
+    told = (to_fault(error, Settings, suggest=number < _MOST_SUGGESTED) for number, error in enumerate(errors))
+    faults = [fault for fault in told if _stands(fault.keys, source)]
     settings.origins.update(_origins(settings, source))
     wrong = {fault.keys for fault in faults}
     for contradiction in contradictions(settings):
@@ -133,8 +141,7 @@ def _validate(values: Values) -> tuple[Settings, list[ErrorDetails]]:
         except ValidationError as error:
             found = error.errors(include_url=False)
         errors += found
-        for one in found:
-            values = without(values, to_key(one["loc"]))
+        values = without_all(values, [to_key(one["loc"]) for one in found])
 
 
 def _stands(keys: Keys, source: Source) -> bool:

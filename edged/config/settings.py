@@ -43,8 +43,14 @@ def _inside(region: Region) -> Region:
 
 class CameraSection(Section):
     kind: Literal["picamera2", "v4l2", "stream", "pictures"] = Field("picamera2", description="which camera looks")
-    source: Text = Field("0", min_length=1, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file")
-    fps: float = Field(5.0, gt=0, le=240, description="pictures a second that are asked of the camera")
+    source: Text = Field(
+        "0", min_length=1, max_length=1024, description="camera number or id, `/dev/video0`, `rtsp://…`, a folder or file"
+    )
+    user: Text = Field("", max_length=256, description="for a camera with an address; its password comes from `password_file`")
+    password_file: Text = Field(
+        "", max_length=1024, description="the password is read from this file when the camera is opened; see `user`"
+    )
+    fps: float = Field(5.0, ge=0.01, le=240, description="pictures a second that are asked of the camera")
     width_px: int = Field(0, ge=0, le=8192, description="picture size that is asked of the camera; 0 = what suits the model")
     height_px: int = Field(0, ge=0, le=8192, description="see `width_px`; both or neither")
     region: Annotated[Region, Field(strict=False)] = Field(
@@ -83,7 +89,7 @@ class BudgetSection(Section):
         None, gt=0, description="peak of the vision process", json_schema_extra={"unset": "`auto`: what leaves 100 MB free"}
     )
     size_mb: float | None = Field(None, gt=0, description="size of the model file")
-    fps: float | None = Field(None, gt=0, le=240, description="results a second that must be possible")
+    fps: float | None = Field(None, ge=0.01, le=240, description="results a second that must be possible")
     min_top1: Ratio | None = Field(None, description="announced accuracy below which a model is not chosen")
 
 
@@ -194,7 +200,7 @@ class WebSection(Section):
 
 
 class ProfileCameraSection(Section):
-    fps: float = Field(5.0, gt=0, le=240)
+    fps: float = Field(5.0, ge=0.01, le=240)
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^(?:|[01]\d:[0-5]\d|2[0-3]:[0-5]\d)$")]

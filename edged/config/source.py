@@ -4,19 +4,30 @@ tomllib gives values and no positions. So each statement (one header, or one `ke
 also parsed alone, by the same tomllib: what appears is what that line brings. The two can't disagree about the grammar.
 """
 
+import contextlib
+import errno
+import grp
+import pwd
 import re
-import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edged.errors import ConfigError
+from edged.errors import ConfigError, ReadError
+from edged.system.files import read_file
 from edged.system.text import escaped
 
 LONGEST = 64 * 1024  # bytes; a config is a page or two, and the parser is not to be fed a disk image
 TALLEST = 400  # lines of one statement; it is parsed anew with each of its lines
+DEEPEST = 16  # tables and arrays inside of one another; the deepest key that there is has five parts
+MOST_KEYS = 2000
+_MOST_PARSED = 16 * LONGEST  # bytes, for the lines of all statements together
+
+# strings and comments, so that what is left is the structure
+_TEXTS = re.compile(r'"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|#[^\n]*', re.DOTALL)
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_\-])(?:[A-Za-z0-9_\-]+[ \t]*\.[ \t]*){{{DEEPEST}}}")
 
 Keys = tuple[str, ...]
 
@@ -36,25 +47,56 @@ class Source:
 
 def load_source(path: Path) -> Source:
     """Read and parse a config file. Raises ConfigError for whatever is no readable TOML."""
-    try:
-        return _load(path)
-    except ConfigError as error:
-        raise ConfigError([escaped(fault) for fault in error.faults]) from None
+    with faults_of(path):
+        return _parse(path, _decode(path, _read(path)))
 
 
 def parse_source(path: Path, data: bytes) -> Source:
     """As load_source, of bytes that were at `path` once."""
-    try:
+    with faults_of(path):
         return _parse(path, _decode(path, data))
+
+
+@contextlib.contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read and made sense of is a fault of the file, and never one of the daemon."""
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError([escaped(fault) for fault in error.faults]) from None
+    except ReadError as error:
+        raise ConfigError([escaped(_sentence(path, error))]) from None
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError, MemoryError) as error:
+        raise ConfigError([escaped(f"{path}: cannot be understood: {type(error).__name__}: {str(error)[:200]}")]) from None
 
 
-def _load(path: Path) -> Source:
-    return _parse(path, _decode(path, _read(path)))
+def _sentence(path: Path, error: ReadError) -> str:
+    if error.why.startswith("is larger"):
+        return f"{path}: is longer than {LONGEST // 1024} KiB: that is no config file"
+    if error.number is None and error.why.startswith("is not"):
+        return f"{path}: is not a file: name a TOML file"
+    who = f"; {_owner(path)} may read it" if error.number == errno.EACCES else ""
+    return f"{path}: {error.why}{who}"
+
+
+def _owner(path: Path) -> str:
+    """Who may, for whom may not: `root and the group edged`."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "another user"
+    user, group = f"user {found.st_uid}", f"group {found.st_gid}"
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwuid(found.st_uid).pw_name
+    with contextlib.suppress(KeyError):
+        group = f"the group {grp.getgrgid(found.st_gid).gr_name}"
+    return f"{user} and {group}" if found.st_mode & 0o040 else f"only {user}"
 
 
 def _parse(path: Path, text: str) -> Source:
+    if found := _LONG_KEY.search(_TEXTS.sub('""', text).replace('""', "x")):
+        line = text.count("\n", 0, max(0, text.find(found[0][:40]))) + 1
+        raise ConfigError([f"{path}:{line}: a key of more than {DEEPEST} parts: no key of edged has so many"])
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -63,13 +105,32 @@ def _parse(path: Path, text: str) -> Source:
         # tomllib passes on what Python says of a number of 5,000 digits, and runs out of stack in 1,000 brackets
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError([f"{path}:{_unfinished(text, 1)}: not TOML: {said}"]) from None
+    if why := _excess(values):
+        raise ConfigError([f"{path}: {why}"])
     return Source(str(path), values, find_lines(text), text.encode())
+
+
+def _excess(values: dict[str, Any]) -> str:
+    """Why it is too much, before anything walks through it by calling itself; "" when it is not."""
+    keys = 0
+    waiting: list[tuple[Any, int]] = [(values, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if depth > DEEPEST:
+            return f"tables or arrays lie in one another more than {DEEPEST} deep: nothing of edged does"
+        keys += len(one) if isinstance(one, dict) else 0
+        if keys > MOST_KEYS:
+            return f"has more than {MOST_KEYS} keys: that is no config file"
+        inner = one.values() if isinstance(one, dict) else one
+        waiting += [(value, depth + 1) for value in inner if isinstance(value, dict | list)]
+    return ""
 
 
 def salvage(path: Path, key: str) -> Any:
     """The value of a top-level key of a file that as a whole is no TOML; None when it can't be found before what is broken."""
     try:
-        text = _decode(path, _read(path))
+        with faults_of(path):
+            text = _decode(path, _read(path))
     except ConfigError:
         return None
     for _, statement, brought in _statements(text):
@@ -98,17 +159,7 @@ def find_lines(text: str) -> dict[Keys, int]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would be read for ever
-            raise ConfigError([f"{path}: is not a file: name a TOML file"])
-        with path.open("rb") as file:
-            data = file.read(LONGEST + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError([f"{path}: cannot be read: {reason}"]) from None
-    if len(data) > LONGEST:
-        raise ConfigError([f"{path}: is longer than {LONGEST // 1024} KiB: that is no config file"])
-    return data
+    return read_file(path, LONGEST)
 
 
 def _decode(path: Path, data: bytes) -> str:
@@ -121,11 +172,14 @@ def _decode(path: Path, data: bytes) -> str:
 
 def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """(line, text, parsed alone) of each statement; None for what never becomes TOML, which is the last one then."""
-    start, whole = 0, ""
+    start, whole, parsed = 0, "", 0
     for line, part in enumerate(text.split("\n"), start=1):
         if not whole and (not part.strip() or part.lstrip(" \t").startswith("#")):
             continue
         start, whole = (start, f"{whole}\n{part}") if whole else (line, part)
+        parsed += len(whole)
+        if parsed > _MOST_PARSED or _LONG_KEY.search(whole):
+            break  # lines are a courtesy that may not take minutes
         try:
             brought = tomllib.loads(whole)
         except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ from edged.daemon.status import Report
 from edged.daemon.timers import Repeated
 from edged.daemon.watchdog import Service
 from edged.delivery.publisher import Courier
-from edged.faults import StandingFault
+from edged.faults import StandingFault, to_standing
 from edged.process.control import Control
 from edged.process.supervisor import Supervision
 from edged.rollout.apply import Apply
@@ -44,6 +44,8 @@ class Daemon:
         self._apply = Apply(start, LastGood(folder), effects, self._tasks)
         self._changes = Changes(self._apply, effects, self._tasks)
         link = Link(self._vision, self._publisher, self._dispatch, self._apply)
+        effects.ask_snapshot = link.ask_snapshot
+        self._damaged = [to_standing("damaged_file", reason=sentence) for sentence in start.damaged]
         self._control = Control(folder, lambda: self._changes.doing)
         self._report = Report(
             self._dispatch, self._publisher, self._vision, self._apply, self._own_faults, lambda: link.vision_memory_mb
@@ -99,4 +101,4 @@ class Daemon:
 
     def _own_faults(self) -> list[StandingFault]:
         found = [self._control.fault, self._watch.fault if self._watch is not None else None]
-        return [*self._changes.faults, *(fault for fault in found if fault is not None)]
+        return [*self._changes.faults, *self._damaged, *(fault for fault in found if fault is not None)]

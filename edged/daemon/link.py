@@ -7,6 +7,7 @@ from typing import Any
 from edged.config.parts import to_camera, to_jpeg_limits
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.publisher import Courier
+from edged.process.jpeg import JpegParts
 from edged.process.supervisor import Gone, Supervision
 from edged.rollout.apply import Apply
 
@@ -18,7 +19,7 @@ class Link:
 
     def __init__(self, vision: Supervision, publisher: Courier, dispatch: Dispatch, apply: Apply) -> None:
         self._vision, self._publisher, self._dispatch, self._apply = vision, publisher, dispatch, apply
-        self._snapshot = bytearray()  # the parts that are here
+        self._jpeg = JpegParts()
         self.vision_memory_mb = 0.0
         # kind: handler of its fields; what may be said at all, process/protocol.py has checked
         self._handlers: dict[str, Callable[..., None]] = {
@@ -52,15 +53,21 @@ class Link:
             self._vision.send("pause", {"paused": action == "pause"})
             self._publisher.pause(action == "pause")
         elif action == "snapshot" and self._apply.settings.snapshot.on_control:
-            self._vision.send("snapshot", to_jpeg_limits(self._apply.settings))
+            self.ask_snapshot(to_jpeg_limits(self._apply.settings), "on_control")
+
+    def ask_snapshot(self, limits: dict[str, Any], why: str) -> None:
+        """why: `on_control` or `on_event`; the vision process knows which of them the config allows."""
+        if self._vision.send("snapshot", limits | {"why": why}):
+            self._jpeg.ask(limits["max_kb"])
 
     def _ready(self, pid: int) -> None:
         """A new vision process knows nothing; it is told everything, also after each restart."""
         active = self._apply.active
         self._publisher.use_model(active.name, active.installed.labels)
         more = {"watched": self._publisher.watched(), "failed_runs": self._publisher.failed_runs}
+        more["paused"] = self._publisher.paused
         self._vision.send("configure", to_camera(self._apply.settings) | more)
-        self._snapshot.clear()
+        self._jpeg.forget()
         if self._publisher.paused:
             self._vision.send("pause", {"paused": True})
         self._apply.on_ready()
@@ -82,7 +89,10 @@ class Link:
         self._apply.on_load_failed(number, reason)
 
     def _take_part(self, part: bytes, last: bool) -> None:
-        self._snapshot += part
-        if last:
-            self._dispatch.live_bytes("snapshot", bytes(self._snapshot))
-            self._snapshot.clear()
+        try:
+            whole = self._jpeg.add(part, last=last)
+        except ValueError as error:
+            self._vision.distrust(f"it sent {error}")
+            return
+        if whole is not None and not self._publisher.paused:
+            self._dispatch.live_bytes("snapshot", whole)

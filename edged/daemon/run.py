@@ -1,7 +1,9 @@
 """One run of the daemon: the state folder is claimed, the start counted, the parts run until a signal, the end is clean or told."""
 
 import asyncio
+import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,25 @@ from edged.daemon.daemon import Daemon
 from edged.errors import EdgedError
 from edged.process.supervisor import GOOD_RUN_S
 from edged.rollout.startup import Start, Starts, begin, find_config
+from edged.rollout.state_folder import tidy
 from edged.system.clock import Clock
 from edged.system.lock import claimed
+
+log = logging.getLogger("edged")
 
 
 def run(path: Path | None) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
     clock, found = Clock(), find_config(path)
     with claimed(found.state_folder):
+        damaged = tidy(found.state_folder)
+        for sentence in damaged:
+            log.warning("%s", sentence)
         starts = Starts(found.state_folder)
         before = starts.begin()
         try:
             start = begin(found, clock, before)
+            start = replace(start, damaged=damaged + start.damaged)
         except EdgedError:
             starts.end()  # nothing ran, so nothing crashed
             raise

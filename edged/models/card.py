@@ -6,13 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ReadError
+from edged.system.files import read_file
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Dtype = Literal["uint8", "int8", "float32"]
 OutputKind = Literal["probabilities", "logits"]
 IndexScore = Annotated[tuple[int, float], Field(strict=False)]  # TOML has arrays
+_LARGEST_BYTES = 256 * 1024  # the longest of ours is a fifth of it
+_MOST_FAULTS = 20
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 
 
@@ -98,9 +101,9 @@ class Card(_Part):
 def load_cards(path: Path) -> list[Card]:
     """All cards of a file. Raises ModelError with every fault that the file has."""
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except OSError as e:
-        raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
+        tables = tomllib.loads(read_file(path, _LARGEST_BYTES).decode("utf-8-sig"))
+    except ReadError as e:
+        raise ModelError(str(e)) from None
     except (ValueError, RecursionError) as e:
         raise ModelError(f"{path}: not a TOML file of cards: {_first_line(e)}") from None
     cards, faults = [], [f'unknown key "{key}": a card begins with [[card]]' for key in tables if key != "card"]
@@ -115,7 +118,8 @@ def load_cards(path: Path) -> list[Card]:
             name = str(table.get("name", number)) if isinstance(table, dict) else str(number)
             faults += [f"card {name}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in e.errors()]
     if faults:
-        raise ModelError(f"{path}: " + "; ".join(faults))
+        more = [f"and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
+        raise ModelError(f"{path}: " + "; ".join(fault[:300] for fault in [*faults[:_MOST_FAULTS], *more]))
     return cards
 
 

@@ -13,7 +13,7 @@ from edged.models.card import Card, load_cards
 from edged.models.labels import fit_labels, load_labels
 from edged.models.store import Installed, Store, check_name, to_bare_card, to_interface_of
 from edged.models.tflite.graph import Interface
-from edged.system.files import read_model, sync_folder, write_file
+from edged.system.files import SHARED, acting_for, read_model, sync_folder, take_away, write_file
 
 _ALIKE = 0.01  # the MACs of the same network agree within this
 
@@ -41,7 +41,7 @@ def add(store: Store, path: Path, wish: Wish, admission: Admission | None) -> In
 
 
 def install(store: Store, one: Installed, model: bytes, *, own_labels: bool) -> Installed:
-    """Write the three files. Raises ModelError when the name is taken by another file, WriteError."""
+    """Write the three files, in the rights of whom the folder belongs to. Raises ModelError when the name is taken, WriteError."""
     card = one.card
     held = {h.card.name: h for h in store.held()}.get(card.name)
     if held is not None and held.bundled:
@@ -54,33 +54,41 @@ def install(store: Store, one: Installed, model: bytes, *, own_labels: bool) -> 
         text = ("\n".join(one.labels) + "\n").encode()
         card = card.model_copy(update={"labels": f"{card.name}.txt", "labels_sha256": hashlib.sha256(text).hexdigest()})
     card = card.model_copy(update={"file": "", "sha256": one.sha256, "bytes": len(model)})
-    try:
-        write_file(target, model)
-        if own_labels:
-            write_file(target.with_suffix(".txt"), text)
-        write_file(target.with_suffix(".toml"), tomlkit.dumps(card.to_toml()).encode())
-    except WriteError:
-        if held is None:
-            _clear(target)
-        raise
+    with acting_for(store.folder):
+        try:
+            write_file(target, model, SHARED)
+            if own_labels:
+                write_file(target.with_suffix(".txt"), text, SHARED)
+            write_file(target.with_suffix(".toml"), tomlkit.dumps(card.to_toml()).encode(), SHARED)
+        except WriteError:
+            if held is None:
+                _clear(target)
+            raise
     return Installed(card, target, one.labels, one.sha256)
 
 
 def remove(store: Store, name: str) -> None:
     """Raises ModelError for what is not installed or was bundled, WriteError."""
-    held = store.held_by_name(name)
-    if held.bundled:
-        raise ModelError(f"model {name} came with edged and cannot be removed alone")
+    if name in store.damaged():  # what its card said nobody knows, and it need not be known to take it away
+        path = store.folder / f"{name}.tflite"
+    else:
+        held = store.held_by_name(name)
+        if held.bundled:
+            raise ModelError(f"model {name} came with edged and cannot be removed alone")
+        path = held.path
     try:
-        held.path.with_suffix(".toml").unlink()
-        _clear(held.path)
-        sync_folder(store.folder)
+        with acting_for(store.folder):
+            take_away(path.with_suffix(".toml"))
+            _clear(path)
+            sync_folder(store.folder)
     except OSError as e:
-        raise WriteError(f"{held.path}: cannot be removed: {e.strerror}") from None
+        raise WriteError(f"{path}: cannot be removed: {e.strerror}") from None
 
 
 def verify(store: Store, name: str, admission: Admission | None) -> str:
     """What is wrong with an installed model, or nothing: file, hash, labels, graph, and where `admission` is given a new trial."""
+    if fault := store.damaged().get(name):
+        return fault
     try:
         one = store.open(store.held_by_name(name))
         to_interface_of(read_model(one.path), one.path)
@@ -152,4 +160,4 @@ def _shape(card: Card) -> str:
 def _clear(target: Path) -> None:
     for suffix in (".tflite", ".txt"):
         with contextlib.suppress(OSError):
-            target.with_suffix(suffix).unlink()
+            take_away(target.with_suffix(suffix))

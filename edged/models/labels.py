@@ -1,25 +1,23 @@
 """Labels files: one label a line, in the order of the model's scores."""
 
 import hashlib
-import stat
 from pathlib import Path
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ReadError
+from edged.system.files import read_file
 
-_LARGEST_BYTES = 4 * 1024 * 1024
+LARGEST_LABELS_BYTES = 1024 * 1024  # ImageNet's 21,843 names have 300 kB
+LONGEST_LABEL = 200
+RESERVED = ("none", "unknown")  # what the topics say when there is no label
 
 
 def load_labels(path: Path, sha256: str = "") -> tuple[str, ...]:
     """The labels of a UTF-8 file; with `sha256`, of exactly that file. Raises ModelError."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
-            raise ModelError(f"{path}: not a file: a labels file has one label a line")
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
-    except OSError as e:
-        raise ModelError(f"{path}: the labels file cannot be read: {e.strerror}") from None
-    if len(content) > _LARGEST_BYTES:
-        raise ModelError(f"{path}: larger than {_LARGEST_BYTES >> 20} MB: a labels file has one label a line")
+        content = read_file(path, LARGEST_LABELS_BYTES)
+    except ReadError as e:
+        why = e.why.replace("is not a regular file", "not a file").replace("cannot be read", "the labels file cannot be read")
+        raise ModelError(f"{path}: {why.removeprefix('is ')}: a labels file has one label a line") from None
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"{path}: the labels file is not the one that its card names: its SHA-256 differs; copy it again")
     return to_labels(content, str(path))
@@ -37,6 +35,10 @@ def to_labels(content: bytes, where: str) -> tuple[str, ...]:
         if not line or not line.isprintable():
             what = "is empty: every score needs its label" if not line else "holds characters that cannot be printed"
             raise ModelError(f"{where}:{number}: this line {what}")
+        if len(line) > LONGEST_LABEL:
+            raise ModelError(f"{where}:{number}: this line is longer than {LONGEST_LABEL} characters: a label is a name")
+        if line in RESERVED:
+            raise ModelError(f'{where}:{number}: "{line}" means that no label is seen: give this label another name')
     return tuple(lines)
 
 

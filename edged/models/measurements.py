@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edged.system.files import write_file
+from edged.errors import ReadError
+from edged.system.files import SHARED, SMALL_BYTES, acting_for, read_file, write_file
 
 _MOST = 2000
 
@@ -40,6 +41,11 @@ class _Pages(_Entry):
     fits: dict[str, str] = Field(default_factory=dict)
 
 
+def load_pages(path: Path) -> _Pages:
+    """Raises ReadError or ValidationError."""
+    return _Pages.model_validate_json(read_file(path, SMALL_BYTES, follow=False))
+
+
 class Measurements:
     """Read at each look and written at each entry: two processes may use it, and the last writer wins."""
 
@@ -68,11 +74,12 @@ class Measurements:
         book[key] = entry
         while len(book) > _MOST:
             book.pop(next(iter(book)))
-        write_file(self._path, json.dumps(pages.model_dump(by_alias=True), indent=1).encode() + b"\n")
+        with acting_for(self._path.parent):
+            write_file(self._path, json.dumps(pages.model_dump(by_alias=True), indent=1).encode() + b"\n", SHARED)
 
     def _load(self) -> _Pages:
         """An absent or damaged ledger is an empty one: everything in it can be measured again."""
         try:
-            return _Pages.model_validate_json(self._path.read_bytes())
-        except (OSError, ValidationError):
+            return load_pages(self._path)
+        except (ReadError, ValidationError):
             return _Pages.model_validate({})

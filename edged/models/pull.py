@@ -1,9 +1,12 @@
 """Fetching published models: pooch downloads and checks the archive's hash, and only then is anything unpacked."""
 
+import contextlib
 import hashlib
 import os
+import signal
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
@@ -12,9 +15,10 @@ from edged.models.admission import Admission
 from edged.models.card import Card
 from edged.models.install import hold_against, install
 from edged.models.store import Installed, Store, to_interface_of
-from edged.system.files import LARGEST_BYTES
+from edged.system.files import LARGEST_BYTES, SHARED, acting_for, make_folder, read_model, take_away, write_file
 
 STALL_S = 20.0  # a server that is silent for longer has stalled
+_SLACK_S, _SLOWEST_BYTES_S = 60.0, 32 * 1024
 _MOST_MEMBERS = 1000
 # beside the .tflite, the published archives hold the float checkpoint that it was made from, and the graph twice
 _TIMES_THE_MODEL, _SLACK_BYTES, _LARGEST_BYTES = 64, 1 << 20, 256 << 20
@@ -37,15 +41,20 @@ def pull(
     admission: Admission | None,
     progress: ProgressBar | bool = False,
     stall_s: float = STALL_S,
+    most_s: float = 0.0,
 ) -> Installed:
-    """Download, check, unpack the one .tflite, try it, install it. Raises ModelError, UnavailableError, WriteError."""
+    """Download, check, unpack the one .tflite, try it, install it. Raises ModelError, UnavailableError, WriteError.
+
+    stall_s: how long a server may be silent. most_s: how long all of it may take; 0: what its size allows.
+    """
     if not card.archive_sha256:
         where = f"get https://{card.archive}" if card.archive else "copy its file here"
         raise ModelError(
             f"model {card.name} has no archive whose hash is known, so it is not fetched: {where} and 'edged models add' it"
         )
     folder = store.folder / ".pull"
-    archive = download(to_url(card, mirror), card.archive_sha256, folder, progress, stall_s, to_most_bytes(card))
+    with acting_for(store.folder):  # and not for the trial: what is tried must not have root's rights to go back to
+        archive = download(to_url(card, mirror), card.archive_sha256, folder, progress, stall_s, to_most_bytes(card), most_s)
     unpacked = folder / f"{card.name}.tflite"
     try:
         model = to_model(archive)
@@ -53,7 +62,8 @@ def pull(
         if card.sha256 and sha256 != card.sha256:
             raise ModelError(f"{archive.name}: the .tflite in it is not the one that the card of {card.name} names")
         hold_against(card, to_interface_of(model, archive), str(archive))
-        unpacked.write_bytes(model)
+        with acting_for(store.folder):
+            write_file(unpacked, model, SHARED)
         one = Installed(card, unpacked, store.labels_of(card, "", unpacked), sha256)
         if admission is not None and not (verdict := admission.admit(one)).admitted:
             raise ModelError(f"model {card.name} is refused: {verdict.reason}")
@@ -61,8 +71,9 @@ def pull(
     except OSError as e:
         raise WriteError(f"{unpacked}: cannot be written: {e.strerror}: nothing was installed") from None
     finally:
-        for leftover in (unpacked, archive):
-            leftover.unlink(missing_ok=True)
+        with acting_for(store.folder), contextlib.suppress(OSError):
+            for leftover in (unpacked, archive):
+                take_away(leftover)
 
 
 def to_url(card: Card, mirror: str) -> str:
@@ -73,6 +84,27 @@ def to_url(card: Card, mirror: str) -> str:
 def to_most_bytes(card: Card) -> int:
     """Pure. What an archive with this model can weigh; a server that sends more sends something else."""
     return min(_LARGEST_BYTES, _TIMES_THE_MODEL * card.bytes + _SLACK_BYTES) if card.bytes else _LARGEST_BYTES
+
+
+def to_most_s(most_bytes: int) -> float:
+    """Pure. How long a download of that size may take: one that is slower has been given up by whoever serves it."""
+    return _SLACK_S + most_bytes / _SLOWEST_BYTES_S
+
+
+@contextlib.contextmanager
+def deadline(seconds: float, url: str) -> Iterator[None]:
+    """Raises UnavailableError in what it holds after `seconds`, also where a byte comes now and then. Thread: the main one."""
+
+    def late(*_: object) -> None:
+        raise UnavailableError(f"{url}: sends too slowly, {seconds:.0f} s have passed: nothing was installed; try it again")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class _Bounded:
@@ -94,7 +126,13 @@ class _Bounded:
 
 
 def download(
-    url: str, sha256: str, folder: Path, progress: ProgressBar | bool, stall_s: float, most_bytes: int = _LARGEST_BYTES
+    url: str,
+    sha256: str,
+    folder: Path,
+    progress: ProgressBar | bool,
+    stall_s: float,
+    most_bytes: int = _LARGEST_BYTES,
+    most_s: float = 0.0,
 ) -> Path:
     """The archive, whole and with that hash; it is not there otherwise. Raises ModelError, UnavailableError, WriteError."""
     import pooch  # late: only this command needs the network
@@ -103,14 +141,17 @@ def download(
     pooch.get_logger().setLevel("WARNING")  # the progress bar says it better
     target = folder / PurePosixPath(url).name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            take_away(folder)
+        make_folder(folder, 0o700)
         http = pooch.HTTPDownloader(progressbar=progress, timeout=stall_s)
 
         def fetch(url: str, path: str, pooch_: Any) -> None:
             with Path(path).open("wb") as file:
                 http(url, _Bounded(file, most_bytes, url), pooch_)
 
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
+        with deadline(most_s or to_most_s(most_bytes), url):
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
     except requests.HTTPError as e:
         raise UnavailableError(f"{url}: the server refused ({e}): nothing was installed") from None
     except requests.RequestException as e:
@@ -130,7 +171,7 @@ def download(
 def to_model(archive: Path) -> bytes:
     """The one .tflite of an archive. Nothing of it is written anywhere. Raises ModelError for what is no plain archive."""
     if archive.suffix == ".tflite":
-        return archive.read_bytes()
+        return read_model(archive)
     try:
         with tarfile.open(archive, "r:gz") as content:
             found = []

@@ -11,6 +11,7 @@ from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
 from edged.models.labels import fit_labels, load_labels
 from edged.models.tflite.graph import Interface, load_graph, to_interface
 from edged.system.files import read_model, shipped
+from edged.system.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,40 @@ class Store:
         return self.open(self.held_by_name(name_or_path), labels_file)
 
     def held(self) -> list[Held]:
-        """Every model whose file is here, by name. Raises ModelError for a broken card in the state folder."""
+        """Every model whose file is here, by name. A card in the state folder that can't be read is left out, see `damaged`."""
         bundled = [(card, shipped("models", card.file)) for card in self.shipped.cards if card.file]
         found = {card.name: Held(card, path, True) for card, path in bundled if path.is_file()}
-        for card_file in sorted(self.folder.glob("*.toml")):
-            (card,) = load_cards(card_file)[:1]
+        for card_file, cards in self._own()[0].items():
             path = card_file.with_suffix(".tflite")
             if path.is_file():
-                found[card.name] = Held(card, path, False)
+                found[cards[0].name] = Held(cards[0], path, False)
         return [found[name] for name in sorted(found)]
 
     def known(self) -> list[Card]:
         """Shipped cards, and those of the state folder, which may also be of models that are still to be pulled."""
-        own = [card for card_file in sorted(self.folder.glob("*.toml")) for card in load_cards(card_file)]
+        own = [card for cards in self._own()[0].values() for card in cards]
         cards = {card.name: card for card in (*self.shipped.cards, *own)}
         return list(cards.values())
+
+    def damaged(self) -> dict[str, str]:
+        """The cards in the state folder that can't be used: their models' names, as far as a file's name says one, and why."""
+        return {path.stem: f"{error}; it is left out: 'edged models remove {path.stem}'" for path, error in self._own()[1].items()}
+
+    def _own(self) -> tuple[dict[Path, list[Card]], dict[Path, str]]:
+        """The state folder's cards by file, and what is wrong with the other files."""
+        good, wrong = dict[Path, list[Card]](), dict[Path, str]()
+        for card_file in self._card_files():
+            try:
+                good[card_file] = load_cards(card_file)
+            except ModelError as error:
+                wrong[card_file] = printable(str(error))
+        return good, wrong
+
+    def _card_files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
+        except OSError:  # no folder, or none that this user may look into
+            return []
 
     def known_card(self, name: str) -> Card | None:
         """The shipped card of that name, else the state folder's."""

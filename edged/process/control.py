@@ -128,6 +128,7 @@ def to_request(line: bytes) -> dict[str, Any] | None:
 def ask(
     folder: Path,
     request: dict[str, Any],
+    needs: tuple[str, ...] = (),
     *,
     silence_s: float = _SILENCE_S,
     longest_s: float = LONGEST_S,
@@ -135,7 +136,8 @@ def ask(
 ) -> Answer:
     """Ask the daemon of this state folder. Raises UnavailableError for none or one that hangs, EdgedError with its refusal.
 
-    on_progress: called with what goes on, when that is something else than before.
+    What answers may be anything that lies at the socket's place: little of it is read at a time, and not for longer than
+    `longest_s`. needs: what must be in the answer. on_progress: called with what goes on, when that is something new.
     """
     path, ends_s, told = folder / SOCKET, time.monotonic() + longest_s, ""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
@@ -143,13 +145,13 @@ def ask(
         try:
             end.connect(_address(path))
             end.sendall(json.dumps(request | {"progress": True}).encode() + b"\n")
-            with end.makefile("rb") as answers:
-                while (answer := to_request(answers.readline(_LARGEST_BYTES))) is not None and "progress" in answer:
-                    if time.monotonic() > ends_s:
-                        raise UnavailableError(f"edged answers at {path}, but is not done after {longest_s:g} s; see its log")
-                    if (now := str(answer["progress"])) not in ("", told):
-                        told = now
-                        on_progress(now)
+            lines = _Lines(end, silence_s, ends_s)
+            while (answer := to_request(lines.next())) is not None and "progress" in answer:
+                if time.monotonic() > ends_s:
+                    raise UnavailableError(f"edged answers at {path}, but is not done after {longest_s:g} s; see its log")
+                if (now := str(answer["progress"])) not in ("", told):
+                    told = now
+                    on_progress(now)
         except PermissionError:
             raise UnavailableError(f"{path} may not be opened by this user; be root or a member of its group") from None
         except TimeoutError:
@@ -159,12 +161,37 @@ def ask(
                 f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?"
             ) from None
     if answer is None:
-        raise UnavailableError(f"the daemon at {path} hung up")
+        raise UnavailableError(f"the daemon at {path} hung up, or gave no answer that can be read")
     if not answer.get("ok"):
         refusal, code = EdgedError(str(answer.get("error"))), answer.get("code")
-        refusal.exit_code = code if isinstance(code, int) else FAILED
+        refusal.exit_code = code if isinstance(code, int) and 0 < code < 126 else FAILED
         raise refusal
+    if any(key not in answer for key in needs):
+        raise UnavailableError(f"what answers at {path} is no edged of this version")
     return answer
+
+
+class _Lines:
+    """Lines from somebody who may send a byte now and then, or never end one."""
+
+    def __init__(self, end: socket.socket, silence_s: float, ends_s: float) -> None:
+        self._end, self._silence_s, self._ends_s = end, silence_s, ends_s
+        self._rest = b""
+
+    def next(self) -> bytes:
+        """The next line, or what there is of one that is too long or was not ended. Raises OSError, TimeoutError."""
+        line_ends_s = time.monotonic() + self._silence_s
+        while b"\n" not in self._rest and len(self._rest) < _LARGEST_BYTES:
+            left_s = min(line_ends_s, self._ends_s) - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._end.settimeout(left_s)
+            part = self._end.recv(_LARGEST_BYTES)
+            if not part:
+                break
+            self._rest += part
+        line, mark, self._rest = self._rest.partition(b"\n")
+        return line + mark
 
 
 def _refusal(sentence: str, code: int = FAILED) -> Answer:

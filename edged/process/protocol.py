@@ -5,6 +5,8 @@ the process is ended. Plain functions and not pydantic: the vision process would
 """
 
 import math
+import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +14,19 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 
-def whole(least: int = 0) -> Check:
-    return lambda value: type(value) is int and least <= value < 2**63
+LONGEST_SENTENCE = 2000
+_AHEAD_NS = 1_000_000_000  # both processes have one clock; a little is left for what is rounded
+_MOST_WORDS, _MOST_WORDS_A_S = 2000, 1000.0  # of all kinds; the fastest camera makes 240 results a second
+_MOST_TOLD, _MOST_TOLD_A_S = 60, 2.0  # of those that are told to people, each in a line of the log and a message
+
+
+def whole(least: int = 0, most: int = 2**53) -> Check:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def past(value: Any) -> bool:
+    """A monotonic time in ns that was."""
+    return type(value) is int and 0 <= value <= time.monotonic_ns() + _AHEAD_NS
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Check:
@@ -22,7 +35,18 @@ def number(least: float = -math.inf, most: float = math.inf) -> Check:
 
 
 def text(longest: int) -> Check:
+    """Of characters that a log and a terminal may be given."""
+    return lambda value: type(value) is str and len(value) <= longest and value.isprintable()
+
+
+def raw(longest: int) -> Check:
+    """A path may hold anything; it is not shown."""
     return lambda value: type(value) is str and len(value) <= longest
+
+
+def like(pattern: str) -> Check:
+    whole_text = re.compile(pattern)
+    return lambda value: type(value) is str and whole_text.fullmatch(value) is not None
 
 
 def one_of(*values: str | None) -> Check:
@@ -73,26 +97,27 @@ class Word:
 
 Vocabulary = Mapping[str, Word]
 
-_COUNT, _SENTENCE, _PATH, _SHA256 = whole(), text(2000), text(4096), text(64)
-_MS = number(0)
-_SCORE = tuple_of(_COUNT, number(0, 1.01))
+_COUNT, _SENTENCE, _PATH, _SHA256 = whole(), text(LONGEST_SENTENCE), raw(4096), like("(?:[0-9a-f]{64})?")
+_PX, _NUMBER = whole(0, 65_536), number(-1e9, 1e9)
+_MS, _MB = number(0, 1e9), number(0, 1e7)
+_SCORE = tuple_of(whole(0, 2**20), number(0, 1.01))
 _SHARE = number(0, 1)
 _REGION = tuple_of(_SHARE, _SHARE, _SHARE, _SHARE)
 _CROP, _OUTPUT = one_of("full", "centre", "letterbox"), one_of("probabilities", "logits")
 _DTYPE = one_of("uint8", "int8", "float32")
 _FRAMES = Word(dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", "paused"), _COUNT))
-_TIMING = Word({"capture": number(), "preprocess": _MS, "invoke": _MS, "postprocess": _MS})
+_TIMING = Word({"capture": _NUMBER, "preprocess": _MS, "invoke": _MS, "postprocess": _MS})
 _REASON = Word({"reason": _SENTENCE})
 _NOTHING = Word({})
 _GATE = Word({"threshold": number(), "max_interval_s": number()})
 _INPUT = Word(
     {
-        "width": _COUNT,
-        "height": _COUNT,
+        "width": _PX,
+        "height": _PX,
         "dtype": _DTYPE,
-        "scale": number(),
-        "zero": whole(-(2**31)),
-        "float_range": tuple_of(number(), number()),
+        "scale": _NUMBER,
+        "zero": whole(-(2**31), 2**31),
+        "float_range": tuple_of(_NUMBER, _NUMBER),
     }
 )
 _RUNTIME = {"runtime": text(80), "delegate": text(80), "delegate_nodes": _COUNT, "nodes": _COUNT}
@@ -100,22 +125,24 @@ _FACTS = Word(_RUNTIME | {"threads": _COUNT, "input": _INPUT, "label_count": _CO
 _MODEL = {"path": _PATH, "sha256": _SHA256, "labels": _COUNT, "output": maybe(_OUTPUT), "threads": whole(1)}
 
 FROM_VISION: Vocabulary = {
-    "ready": Word({"pid": _COUNT}),
-    "camera": Word({"state": one_of("starting", "ok", "lost", "frozen", "paused"), "fault": text(40), "reason": _SENTENCE}),
+    "ready": Word({"pid": whole(1, 2**31)}),
+    "camera": Word(
+        {"state": one_of("starting", "ok", "lost", "frozen", "paused"), "fault": like("[a-z_]{0,40}"), "reason": _SENTENCE}
+    ),
     "result": Word(
         {
             "index": _COUNT,
-            "captured_ns": _COUNT,
-            "width": _COUNT,
-            "height": _COUNT,
+            "captured_ns": past,
+            "width": _PX,
+            "height": _PX,
             "picture": text(255),
             "scores": each(_SCORE, 2000),
             "timing_ms": _TIMING,
             "frames": _FRAMES,
         }
     ),
-    "gated": Word({"captured_ns": _COUNT, "frames": _FRAMES}),
-    "beat": Word({"frames": _FRAMES, "memory_mb": number(0)}),
+    "gated": Word({"captured_ns": past, "frames": _FRAMES}),
+    "beat": Word({"frames": _FRAMES, "memory_mb": _MB}),
     "loaded": Word({"number": _COUNT, "path": _PATH, "sha256": _SHA256, "load_ms": _MS, "facts": _FACTS}),
     "load_failed": Word({"number": _COUNT, "path": _PATH, "reason": _SENTENCE}),
     "model_failed": _REASON,
@@ -133,8 +160,10 @@ TO_VISION: Vocabulary = {
             "frozen_s": number(0),
             "gate": maybe(_GATE),
             "failed_runs": _COUNT,
+            "pictures": each(one_of("on_control", "on_event"), 2),
+            "paused": truth,
         },
-        frozenset({"watched", "no_frame_s", "frozen_s", "gate", "failed_runs"}),
+        frozenset({"watched", "no_frame_s", "frozen_s", "gate", "failed_runs", "pictures", "paused"}),
     ),
     "tune": Word({"fps": number(0), "region": _REGION, "max_age_ms": _MS, "gate": maybe(_GATE)}),
     "load": Word(_MODEL | {"number": _COUNT, "trial": truth}, frozenset({"number", "trial"})),
@@ -142,7 +171,7 @@ TO_VISION: Vocabulary = {
     "watch": Word({"indices": each(_COUNT, 100_000)}),
     "pace": Word({"fps": number(0)}),
     "pause": Word({"paused": truth}),
-    "snapshot": Word({"max_px": _COUNT, "quality": _COUNT, "max_kb": _COUNT}),
+    "snapshot": Word({"why": one_of("on_control", "on_event"), "max_px": _COUNT, "quality": _COUNT, "max_kb": _COUNT}),
     "stop": _NOTHING,
 }
 FROM_SANDBOX: Vocabulary = {
@@ -153,7 +182,7 @@ FROM_SANDBOX: Vocabulary = {
             "best": each(_SCORE, 16),
         }
     ),
-    "measured": Word({"p50_ms": _MS, "p95_ms": _MS, "memory_mb": number(0), "threads": whole(1), "runs": _COUNT}),
+    "measured": Word({"p50_ms": _MS, "p95_ms": _MS, "memory_mb": _MB, "threads": whole(1), "runs": _COUNT}),
     "refused": _REASON,
     "loaded": _NOTHING,
     "scores": Word({"scores": each(_SCORE, 100_000), "timing_ms": _TIMING}),
@@ -185,3 +214,22 @@ def check_word(kind: str, fields: dict[str, Any], words: Vocabulary = FROM_VISIO
     word = words.get(kind)
     if word is None or not word(fields):
         raise ValueError("no word of ours")
+
+
+_TOLD = frozenset({"ready", "camera", "loaded", "load_failed", "model_failed"})
+
+
+class Allowance:
+    """How many words a process may say: what is said faster is no work, and is not listened to. One for each process."""
+
+    def __init__(self) -> None:
+        self._all, self._told = float(_MOST_WORDS), float(_MOST_TOLD)
+        self._at_s = time.monotonic()
+
+    def has_room(self, kind: str) -> bool:
+        """Whether one more of this kind is work; it is counted."""
+        now_s = time.monotonic()
+        passed_s, self._at_s = now_s - self._at_s, now_s
+        self._all = min(_MOST_WORDS, self._all + passed_s * _MOST_WORDS_A_S) - 1
+        self._told = min(_MOST_TOLD, self._told + passed_s * _MOST_TOLD_A_S) - (kind in _TOLD)
+        return self._all >= 0 and self._told >= 0

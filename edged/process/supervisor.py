@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edged.process.pipe import NotOursError, Pipe
-from edged.process.protocol import FROM_VISION, TO_VISION
+from edged.process.protocol import FROM_VISION, TO_VISION, Allowance
 
 log = logging.getLogger("edged")
 
@@ -23,6 +23,7 @@ GOOD_RUN_S = 60.0  # a minute that went well: what runs is good, and what went w
 BEAT_LIMIT_S = 5.0  # beats come every second; the loop that sends them is the one that classifies
 START_LIMIT_S = 22.0  # importing OpenCV and the runtime from a slow card
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
+_MOST_RELAYED, _RELAY_S, _LONGEST_LINE = 100, 60.0, 1000  # lines of its stderr, and bytes of one
 _KILLED_S = 0.5
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
@@ -47,7 +48,8 @@ class Gone:
 def fork_vision(theirs: Pipe) -> Child:
     """Start the vision process with its end of the pipe. Raises OSError."""
     command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
-    return subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    nowhere = subprocess.DEVNULL  # what it prints to stdout would stand in the log as our own words
+    return subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE)
 
 
 class Supervision:
@@ -65,6 +67,9 @@ class Supervision:
         self._deadline: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._why_killed = ""
+        self._allowance = Allowance()
+        self.is_distrusted = False  # it said what is no word of ours, and nothing more is heard of it
+        self._relayed, self._relayed_s = 0, 0.0
         self._unfinished = b""  # a line of its stderr that has not ended yet
         self._started_at = 0.0
         self._delay_s = _FIRST_DELAY_S
@@ -89,6 +94,7 @@ class Supervision:
             return
         finally:
             theirs.close()
+        self._allowance, self.is_distrusted = Allowance(), False
         self._pidfd = os.pidfd_open(child.pid)
         self._child, self._pipe, self._why_killed, self._started_at = child, ours, "", self._loop.time()
         assert child.stderr is not None
@@ -117,6 +123,11 @@ class Supervision:
         if self._child is not None:
             self._why_killed = self._why_killed or why
             self._child.kill()
+
+    def distrust(self, why: str) -> None:
+        """Kill it for what it said, and hear nothing more of it."""
+        self.is_distrusted = True
+        self.kill(why)
 
     def renew(self) -> None:
         """End it and start the next one at once: for what only a new process can be told."""
@@ -160,14 +171,18 @@ class Supervision:
     def _receive(self) -> bool:
         """One message; False when none is there."""
         assert self._pipe is not None
+        if self.is_distrusted:
+            return False
         try:
             message = self._pipe.receive(wait=False)
+            if message is not None and not self._allowance.has_room(message[0]):
+                raise NotOursError("more words than there is work")
         except BlockingIOError:
             return False
         except ConnectionResetError:  # said once, when it died with our commands unread; its last words follow
             return self._receive()
         except (OSError, NotOursError):  # torn down, or not our words: the process is not to be believed any more
-            self.kill("it said something that is no word of ours")
+            self.distrust("it said something that is no word of ours")
             message = None
         if message is None:
             self._loop.remove_reader(self._pipe.fileno())
@@ -191,9 +206,17 @@ class Supervision:
             self._loop.remove_reader(self._child.stderr.fileno())
             return
         *lines, self._unfinished = (self._unfinished + said)[-65536:].split(b"\n")
+        now_s = self._loop.time()
+        if now_s - self._relayed_s > _RELAY_S:
+            self._relayed, self._relayed_s = 0, now_s
         for line in lines:
+            self._relayed += 1
+            if self._relayed == _MOST_RELAYED:
+                log.warning("vision: says too much; the rest of %g s is left out", _RELAY_S)
+            if self._relayed >= _MOST_RELAYED:
+                continue
             level = logging.DEBUG if line.startswith((b"INFO:", b"W0000", b"I0000")) else logging.WARNING
-            log.log(level, "vision: %s", line.decode(errors="replace"))
+            log.log(level, "vision: %s", line[:_LONGEST_LINE].decode(errors="replace"))
 
     def _ended(self) -> None:
         assert self._child is not None

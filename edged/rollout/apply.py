@@ -57,7 +57,7 @@ class Apply:
             found.append(to_standing("governor", reason=self.governor.reason))
         if self.step_fault is not None:
             found.append(self.step_fault)
-        return found
+        return found + [to_standing("damaged_card", reason=sentence) for sentence in self.selector.damaged]
 
     def start(self) -> None:
         if isinstance(self.recovery.state, recovery.Safe):

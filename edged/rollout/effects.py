@@ -1,6 +1,7 @@
 """What is decided reaches those who do it: the vision process, the publisher and the subscribers. Decides nothing itself."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from edged.config.parts import to_access_of, to_camera, to_jpeg_limits, to_rules, to_tuning
@@ -24,6 +25,8 @@ class Effects:
     def __init__(self, vision: Supervision, publisher: Courier, dispatch: Dispatch) -> None:
         self._vision, self._publisher, self._dispatch = vision, publisher, dispatch
         self._told: Model | None = None
+        # who asks for one is also who takes its parts
+        self.ask_snapshot: Callable[[dict[str, Any], str], None] = lambda _limits, _why: None
 
     # the vision process
 
@@ -76,7 +79,7 @@ class Effects:
         self._publisher.follow(_rules(settings, used))
         self._publisher.tell_results(settings.mqtt.result_fps)
         limits = to_jpeg_limits(settings)
-        self._publisher.on_event = (lambda: self.ask_snapshot(limits)) if settings.snapshot.on_event else None
+        self._publisher.on_event = (lambda: self.ask_snapshot(limits, "on_event")) if settings.snapshot.on_event else None
 
     async def follow(self, old: Settings, new: Settings, used: Active, *, is_blind: bool) -> None:
         """Other settings are in force. Only what a running vision process can't be told needs a new one."""
@@ -88,9 +91,6 @@ class Effects:
         self._vision.send("watch", {"indices": self._publisher.watched()})
         if to_access_of(old) != to_access_of(new):
             await self._dispatch.reconnect(*to_access_of(new))
-
-    def ask_snapshot(self, limits: dict[str, Any]) -> None:
-        self._vision.send("snapshot", limits)
 
     # the model
 

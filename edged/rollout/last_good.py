@@ -7,19 +7,20 @@ In the state folder's `last_good/`: the config's text, the model's file and its 
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.config.reading import Reading, to_settings
 from edged.config.source import Source, parse_source
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError, ModelError, ReadError
 from edged.models.card import Card
 from edged.models.measurements import Measured
 from edged.models.store import Installed
 from edged.rollout.active import Active
-from edged.system.files import read_model, write_file
+from edged.system.files import LARGEST_BYTES, PRIVATE, SMALL_BYTES, read_file, read_model, write_file
 
+_Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # names of files in the folder, and of no others
 _FOLDER, _PAIR = "last_good", "pair.json"
 
 
@@ -27,14 +28,19 @@ class _Pair(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config_path: str
-    config_sha256: str
+    config_sha256: _Hash
     wish: str
-    model_sha256: str
-    labels_sha256: str
+    model_sha256: _Hash
+    labels_sha256: _Hash
     card: dict[str, Any]
     threads: int
     chosen: str
     measured: Measured | None
+
+
+def load_pair(path: Path) -> _Pair:
+    """Raises ReadError or ValidationError."""
+    return _Pair.model_validate_json(read_file(path, SMALL_BYTES, follow=False))
 
 
 class LastGood:
@@ -67,8 +73,8 @@ class LastGood:
                 content = read_model(installed.path) if name == installed.sha256 else files[name]
                 if _hash(content) != name:
                     raise ModelError(f"{installed.path}: the file is not the one that runs, so it is not remembered")
-                write_file(self._folder / name, content)
-        write_file(self._folder / _PAIR, pair.model_dump_json(indent=1).encode() + b"\n")
+                write_file(self._folder / name, content, PRIVATE)
+        write_file(self._folder / _PAIR, pair.model_dump_json(indent=1).encode() + b"\n", PRIVATE)
         with contextlib.suppress(OSError):
             for old in self._folder.iterdir():
                 if old.name not in files and old.name != _PAIR:
@@ -82,9 +88,9 @@ class LastGood:
         if not pair.config_path:
             return to_settings(Source())
         try:
-            text = (self._folder / pair.config_sha256).read_bytes()
+            text = read_file(self._folder / pair.config_sha256, SMALL_BYTES, follow=False)
             reading = to_settings(parse_source(Path(pair.config_path), text))
-        except (OSError, ConfigError):
+        except (ReadError, ConfigError):
             return None
         return reading if _hash(text) == pair.config_sha256 and not reading.faults else None
 
@@ -100,25 +106,26 @@ class LastGood:
             return None
         path = self._folder / pair.model_sha256
         try:
-            labels, model = (self._folder / pair.labels_sha256).read_bytes(), read_model(path)
+            labels, model = read_file(self._folder / pair.labels_sha256, SMALL_BYTES, follow=False), read_model(path)
             if _hash(model) != pair.model_sha256 or _hash(labels) != pair.labels_sha256:
                 return None
             card = Card.model_validate(pair.card)
-        except (OSError, ModelError, ValidationError):
+            names = tuple(labels.decode().split("\n"))
+        except (ReadError, ModelError, ValidationError, UnicodeDecodeError):
             return None
-        installed = Installed(card, path, tuple(labels.decode().split("\n")), pair.model_sha256, round(len(model) / 1e6, 3))
+        installed = Installed(card, path, names, pair.model_sha256, round(len(model) / 1e6, 3))
         return Active(installed, pair.threads, pair.chosen, pair.measured)
 
     def _is_whole(self, name: str) -> bool:
         try:
-            return _hash((self._folder / name).read_bytes()) == name
-        except OSError:
+            return _hash(read_file(self._folder / name, LARGEST_BYTES, follow=False)) == name
+        except ReadError:
             return False
 
     def _pair(self) -> _Pair | None:
         try:
-            return _Pair.model_validate_json((self._folder / _PAIR).read_bytes())
-        except (OSError, ValidationError):
+            return load_pair(self._folder / _PAIR)
+        except (ReadError, ValidationError):
             return None
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.config.settings import ModelSection, Settings
-from edged.errors import WriteError
-from edged.system.files import sync_folder, write_file
+from edged.errors import ReadError, WriteError
+from edged.system.files import PRIVATE, SMALL_BYTES, read_file, sync_folder, write_file
 
 _FILE = "override.json"
 
@@ -24,11 +24,16 @@ class Override(BaseModel):
     model_section: str
 
 
+def load_override_file(path: Path) -> Override:
+    """Raises ReadError or ValidationError."""
+    return Override.model_validate_json(read_file(path, SMALL_BYTES, follow=False))
+
+
 def load_override(settings: Settings) -> Override | None:
     """The one that holds beside these settings of the file; a damaged one, or one for another `[model]`, is none."""
     try:
-        override = Override.model_validate_json((settings.state_folder / _FILE).read_bytes())
-    except (OSError, ValidationError):
+        override = load_override_file(settings.state_folder / _FILE)
+    except (ReadError, ValidationError):
         return None
     return override if override.model_section == to_section(settings.model) else None
 
@@ -40,7 +45,7 @@ def to_override(settings: Settings, wish: str, door: str) -> Override:
 
 def save_override(state_folder: Path, override: Override) -> None:
     """Raises WriteError, and then nothing was changed."""
-    write_file(state_folder / _FILE, override.model_dump_json().encode() + b"\n")
+    write_file(state_folder / _FILE, override.model_dump_json().encode() + b"\n", PRIVATE)
 
 
 def clear_override(state_folder: Path) -> None:

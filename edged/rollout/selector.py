@@ -28,6 +28,7 @@ class Selector:
         self._store, self._admission = Store(wanted.state_folder), Admission(wanted.state_folder)
         self._fitting = Fitting(self._store, self._admission, wanted.scene, wanted.threads)
         self._fit: Fit | None = None
+        self.damaged = tuple(self._store.damaged().values())  # cards that are left out, and why
 
     @property
     def wanted(self) -> Wanted:

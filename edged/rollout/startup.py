@@ -9,7 +9,7 @@ from pathlib import Path
 from edged.config.machine import read_checked
 from edged.config.parts import to_wanted
 from edged.config.reading import Reading, find_state_folder
-from edged.errors import ConfigError, ModelError, WriteError
+from edged.errors import ConfigError, ModelError, ReadError, WriteError
 from edged.faults import StandingFault, to_standing
 from edged.rollout.active import Active
 from edged.rollout.desired import Intent
@@ -17,7 +17,7 @@ from edged.rollout.last_good import LastGood
 from edged.rollout.recovery import Behind, GoneBack, Probation, Safe, State
 from edged.rollout.selector import Selector
 from edged.system.clock import Clock
-from edged.system.files import write_file
+from edged.system.files import PRIVATE, read_json, write_file
 
 log = logging.getLogger("edged")
 
@@ -44,6 +44,7 @@ class Start:
     active: Active
     fault: StandingFault | None = None
     is_untried: bool = False
+    damaged: tuple[str, ...] = ()  # what was found in the state folder and is done without
 
     def to_state(self, now_s: float) -> State:
         """Where the way back begins. Pure."""
@@ -98,13 +99,26 @@ def _choose(intent: Intent, selector: Selector, kept: Active | None, fault: Stan
             return Start(intent, selector, active, fault)
     except ModelError as error:
         if kept is None:
-            raise
+            return _without_wish(intent, error, fault)
         fault = fault or to_standing("last_good_model", reason=str(error))
     assert kept is not None  # else that one runs
     if ended:
         fault = fault or to_standing("last_good_model", reason=ended)
     why = fault.sentence if fault is not None else "until the other one is proven"
     return Start(intent, selector, replace(kept, why=f"last good: {why}"), fault, is_untried=not ended)
+
+
+def _without_wish(intent: Intent, error: ModelError, fault: StandingFault | None) -> Start:
+    """What the file says, where what is wished for beside it can't be used, and nothing is known that ran well before."""
+    if not intent.wish:
+        raise error
+    told = f"{error}; it was wished for beside the file ({intent.door}), and what the file says runs"
+    log.error("%s", told)
+    intent.override = None
+    selector = Selector(to_wanted(intent.settings()))
+    active = selector.begin(intent.door, None)
+    assert active is not None  # it only gives way to one that was kept
+    return Start(intent, selector, active, fault, damaged=(told,))
 
 
 class Starts:
@@ -129,11 +143,11 @@ class Starts:
 
     def _load(self) -> int:
         try:
-            count = json.loads(self._path.read_bytes())["unfinished"]
-        except (OSError, ValueError, KeyError, TypeError):
+            count = read_json(self._path)["unfinished"]
+        except (ReadError, KeyError, TypeError):
             return 0
         return count if isinstance(count, int) and 0 <= count <= _MOST else 0
 
     def _save(self, count: int) -> None:
         with contextlib.suppress(WriteError):
-            write_file(self._path, json.dumps({"unfinished": count}).encode() + b"\n")
+            write_file(self._path, json.dumps({"unfinished": count}).encode() + b"\n", PRIVATE)

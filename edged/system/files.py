@@ -1,14 +1,32 @@
-"""Files of ours: written whole or not at all, whenever the power goes; models read once and bounded; where shipped files lie."""
+"""Files: read by one reader, which takes regular files of bounded size only and never waits; written whole or not at all.
+
+Also where shipped files lie, and root's rights where a file belongs to somebody else.
+"""
 
 import contextlib
+import errno
+import itertools
+import json
 import os
+import re
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from edged.errors import ModelError, WriteError
+from edged.errors import ModelError, ReadError, WriteError
 
 LARGEST_BYTES = 64 * 1024 * 1024  # of a model
+SMALL_BYTES = 4 * 1024 * 1024  # of a file that edged keeps about itself
+DEEPEST = 32  # tables and arrays inside of one another; what edged writes has six
+PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644  # for the owner; also for its group; for all
+ASIDE = 2  # damaged copies of a file that are kept
+
+_ACL = "system.posix_acl_access"
+_LARGEST_XATTR = 64 * 1024
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 _package = Path(__file__).resolve().parent.parent
 # in the wheel they are package data; in a checkout they lie beside the package
@@ -20,24 +38,126 @@ def shipped(*parts: str) -> Path:
     return _root.joinpath(*parts)
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Temporary file, fsync, rename, fsync of the folder. Raises WriteError, and then nothing was changed."""
+def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """The bytes of a regular file. Raises ReadError for everything else: it never waits, and never takes more than `most_bytes`.
+
+    follow: whether a link counts as the file that it leads to.
+    """
+    try:
+        # asked before it is opened: to open a device can do something
+        if not stat.S_ISREG((path.stat() if follow else path.lstat()).st_mode):
+            raise ReadError(path, "is not a regular file")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+        try:
+            found = os.fstat(handle)  # it may be another one by now
+            if not stat.S_ISREG(found.st_mode):
+                raise ReadError(path, "is not a regular file")
+            if found.st_size > most_bytes:
+                raise ReadError(path, f"is larger than {_size(most_bytes)}")
+            parts, left = list[bytes](), most_bytes + 1
+            while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
+                parts.append(part)
+                left -= len(part)
+        finally:
+            os.close(handle)
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a name with a zero byte
+        number = error.errno if isinstance(error, OSError) else None
+        raise ReadError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", number) from None
+    if left <= 0:
+        raise ReadError(path, f"is larger than {_size(most_bytes)}")
+    return b"".join(parts)
+
+
+def read_json(path: Path, most_bytes: int = SMALL_BYTES) -> Any:
+    """What a JSON file of ours says; no link is followed to it. Raises ReadError, also for one nested deeper than `DEEPEST`."""
+    content = read_file(path, most_bytes, follow=False)
+    if to_depth(content) > DEEPEST:
+        raise ReadError(path, "is nested too deeply")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ReadError(path, f"is no JSON: {str(error)[:100]}") from None
+
+
+def to_depth(content: bytes) -> int:
+    """How deep brackets outside of strings are nested. Pure."""
+    depth = deepest = 0
+    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", content)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def put_aside(path: Path) -> Path | None:
+    """Move what lies there, whatever it is, to NAME.damaged-1, and the one before to -2; None when it could not be moved."""
+    aside = [path.with_name(f"{path.name}.damaged-{number}") for number in range(1, ASIDE + 1)]
+    try:
+        take_away(aside[-1])
+        for newer, older in reversed(list(itertools.pairwise(aside))):
+            if os.path.lexists(newer):
+                newer.rename(older)
+        path.rename(aside[0])
+    except OSError:
+        return None
+    return aside[0]
+
+
+def take_away(path: Path) -> None:
+    """Remove a file, a link itself, or a folder with all that is in it; nothing when it is not there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | None = None) -> None:
+    """Temporary file, fsync, rename, fsync of the folder. Raises WriteError, and then nothing was changed.
+
+    like: the file that is replaced; the new one gets its owner, group, mode and access list in place of `mode`.
+    """
     temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        make_folder(path.parent, 0o700 | (mode & 0o044) | (mode & 0o044) >> 2)  # who may read the file may come to it
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if like is not None:
+                _take_rights(file.fileno(), path, like)
+            else:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
         sync_folder(path.parent)
-    except OSError as e:
+    except (OSError, ValueError) as e:
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise WriteError(f"{path}: cannot be written: {e.strerror}") from None
+        raise WriteError(f"{path}: cannot be written: {getattr(e, 'strerror', None) or e}") from None
+
+
+def _take_rights(handle: int, path: Path, like: os.stat_result) -> None:
+    now = os.fstat(handle)
+    if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(handle, like.st_uid, like.st_gid)
+    os.fchmod(handle, stat.S_IMODE(like.st_mode))
+    try:
+        access_list = os.getxattr(path, _ACL)
+    except OSError:  # there is none, or the file system knows none
+        return
+    os.setxattr(handle, _ACL, access_list)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make it, and what is missing above it, with this mode; one that is there stays as it is. Raises OSError."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder == folder.parent:
+            break
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(mode, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -52,12 +172,47 @@ def sync_folder(folder: Path) -> None:
 def read_model(path: Path) -> bytes:
     """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
-            raise ModelError(f"{path}: not a file: name a .tflite file")
-        with path.open("rb") as file:
-            model = file.read(LARGEST_BYTES + 1)
-    except OSError as e:
-        raise ModelError(f"{path}: the model cannot be read: {e.strerror}") from None
-    if len(model) > LARGEST_BYTES:
-        raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is")
-    return model
+        return read_file(path, LARGEST_BYTES)
+    except ReadError as error:
+        if error.why.startswith("is larger"):
+            raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is") from None
+        if error.number is None:
+            raise ModelError(f"{path}: not a file: name a .tflite file") from None
+        raise ModelError(f"{path}: the model {error.why}") from None
+
+
+@contextlib.contextmanager
+def acting_for(path: Path) -> Iterator[None]:
+    """Root works in somebody's folder with that somebody's rights, so that a link planted there leads nowhere else.
+
+    path: need not be there yet; the nearest above it counts, and a link counts itself. Nothing changes for others than root.
+    Thread: the main one of a command, for the rights are the whole process's.
+    """
+    owner = _owner(path) if os.geteuid() == 0 else None
+    if owner is None or owner.st_uid == 0:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([owner.st_gid])
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def _owner(path: Path) -> os.stat_result | None:
+    for one in (path.absolute(), *path.absolute().parents):
+        try:
+            return one.lstat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                return None
+    return None
+
+
+def _size(most_bytes: int) -> str:
+    return f"{most_bytes >> 20} MB" if most_bytes >= 1 << 20 else f"{most_bytes // 1024} KiB"

@@ -1,45 +1,117 @@
-"""One edged for one state folder."""
+"""One edged for one state folder: a lock on a file in it (flock(2)), which ends with the process; only its owner can take it."""
 
 import contextlib
-import hashlib
+import fcntl
 import os
-import socket
-import struct
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.errors import RunningError
+from edged.errors import ReadError, RunningError
+from edged.system.files import PRIVATE, make_folder, put_aside, read_file
+from edged.system.text import printable
+
+FILE = "edged.lock"
+_MOST_BYTES = 256
+_PATIENCE_S, _AGAIN_S = 0.5, 0.05  # another one may be looking, or just ending
 
 
 @contextlib.contextmanager
 def claimed(state_folder: Path) -> Iterator[None]:
-    """Hold the folder. A name in the kernel and not a file: it needs no disk, and ends with the process (unix(7)).
+    """Hold the folder, which is made if it is missing. Raises RunningError, which names the process that has it.
 
-    Raises RunningError, which names the process that has it.
+    Where no file can be made, on a read-only or full disk, the folder itself is locked; where there can be no folder, nothing is.
     """
-    with socket.socket(socket.AF_UNIX) as held:
-        try:
-            held.bind(_name(state_folder))
-        except OSError:
-            pid = holder_pid(state_folder)
-            who = f" (process {pid})" if pid else ""
-            raise RunningError(f"{state_folder}: another edged{who} has this state_folder; stop it first") from None
-        held.listen()
+    with contextlib.suppress(OSError):
+        make_folder(state_folder, 0o750 if "INVOCATION_ID" in os.environ else 0o700)  # under systemd the group may look in
+    handle = _open(state_folder)
+    if handle is None:
         yield
+        return
+    try:
+        if not _lock(handle):
+            who = holder(state_folder) or "process unknown"
+            raise RunningError(f"{state_folder}: another edged ({who}) has this state_folder; stop it first")
+        _sign(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def holder_pid(state_folder: Path) -> int:
-    """The process that holds the folder; 0 when none does, or it can't be told."""
-    with socket.socket(socket.AF_UNIX) as asking:
+    """The process that holds the folder; 0 when none does, or it can't be told. Needs no right to read the lock's file."""
+    return _locker(state_folder / FILE) or _locker(state_folder)
+
+
+def holder(state_folder: Path) -> str:
+    """`NAME, process PID` of who holds the folder, in what it wrote down about itself; "" when nobody can be named."""
+    try:
+        told = printable(read_file(state_folder / FILE, _MOST_BYTES, follow=False).decode(errors="replace").strip())
+    except ReadError:
+        told = ""
+    pid = holder_pid(state_folder)
+    return told if told and (not pid or str(pid) in told) else f"process {pid}" if pid else told
+
+
+def _open(folder: Path) -> int | None:
+    path, flags = folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    for _ in range(2):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, flags, PRIVATE)
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                return handle
+            os.close(handle)
+        if not os.path.lexists(path):
+            break
+        if _locker(path):  # another user's, and in use
+            raise RunningError(f"{folder}: another edged (process {_locker(path)}) has this state_folder; stop it first")
+        if put_aside(path) is None:
+            break
+    for other, how in ((path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), (folder, os.O_RDONLY | os.O_DIRECTORY)):
+        with contextlib.suppress(OSError):
+            handle = os.open(other, how | os.O_CLOEXEC)
+            if other == folder or stat.S_ISREG(os.fstat(handle).st_mode):
+                return handle
+            os.close(handle)
+    return None
+
+
+def _lock(handle: int) -> bool:
+    ends_s = time.monotonic() + _PATIENCE_S
+    while True:
         try:
-            asking.setblocking(False)  # nobody accepts, so the backlog may be full
-            asking.connect(_name(state_folder))
-        except OSError:
-            return 0
-        pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        return int(pid)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends_s:
+                return False
+            time.sleep(_AGAIN_S)
+        except OSError:  # a file system without locks
+            return True
+        else:
+            return True
 
 
-def _name(state_folder: Path) -> str:
-    digest = hashlib.sha256(os.fsencode(state_folder.resolve())).hexdigest()  # a path may be too long for a name
-    return f"\0edged:{digest}"
+def _sign(handle: int) -> None:
+    """For whoever comes second; a disk that takes nothing is no reason to hold it less."""
+    name = Path("/proc/self/comm")
+    with contextlib.suppress(OSError):
+        said = f"{name.read_text().strip()}, process {os.getpid()}\n".encode()
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, said, 0)
+
+
+def _locker(path: Path) -> int:
+    """Who has locked this file, as the kernel tells everybody (proc_locks(5)); 0 for nobody."""
+    try:
+        found = path.lstat()
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        words = line.split()
+        if len(words) >= 6 and words[1] == "FLOCK" and words[3] == "WRITE" and words[4].isdecimal():
+            major, minor, inode = words[5].split(":")
+            if int(inode) == found.st_ino and os.makedev(int(major, 16), int(minor, 16)) == found.st_dev:
+                return int(words[4])
+    return 0

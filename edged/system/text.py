@@ -1,13 +1,20 @@
 """What may be shown to people of what strangers wrote: file names, messages, addresses. Pure."""
 
 import difflib
+import logging
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote
+
+_LONGEST = 200  # of an address
+_LONGEST_NAME = 80
+_DEEPEST = 32
 
 
 def printable(text: str, replace: Callable[[str], str] = lambda _character: "?") -> str:
     """The text with each character that can't be printed as `replace` gives it: a terminal obeys much of what it is sent."""
-    return "".join(c if c.isprintable() else replace(c) for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else replace(c) for c in text)
 
 
 def escaped(text: str) -> str:
@@ -15,13 +22,69 @@ def escaped(text: str) -> str:
     return printable(text, lambda c: c.encode("unicode_escape").decode())
 
 
-def without_password(source: str) -> str:
-    """A camera's address as it may be shown: cameras want name and password in it."""
-    return re.sub(r"(^|//)[^/@]*@", r"\1", source)
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean x?)` with the nearest of `known`, capitals aside, or nothing when nothing is near."""
+    if len(name) > _LONGEST_NAME:  # to compare takes long, and no name of ours is so long
+        return ""
     spelt = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower(), spelt, n=1)
     return f" (did you mean {spelt[found[0]]}?)" if found else ""
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, of a text of several lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def printable_all(value: Any, depth: int = 0) -> Any:
+    """A value of JSON with every text in it made printable; what lies too deep is left out."""
+    if isinstance(value, str):
+        return printable_lines(value)
+    if isinstance(value, list):
+        return [printable_all(one, depth + 1) for one in value] if depth < _DEEPEST else []
+    if isinstance(value, dict):
+        return {printable(key): printable_all(one, depth + 1) for key, one in value.items()} if depth < _DEEPEST else {}
+    return value
+
+
+class PrintableFormatter(logging.Formatter):
+    """A log line stays one line, no terminal obeys it, and no address in it has a secret. A bug's traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        return super().formatMessage(record).replace("\n", "; ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(without_secrets(super().format(record)))
+
+
+def shown_address(source: str) -> str:
+    """What may be shown of a camera's address: scheme, host, port and path; no user, no password, no query.
+
+    Cameras want secrets in every part of it, so what can't be taken apart for sure is not shown at all. What is no address, a
+    number, a device, a path or an id, is shown as it is.
+    """
+    scheme, mark, rest = source.partition("://")
+    if not mark:
+        # a path may hold much, but "user:secret@host" and "?key=word" make an address that lacks its scheme
+        is_path = source.startswith("/") and not re.search(r"^//|:.*@|[?&#;].*|:/.*[=@]", source, re.DOTALL)
+        return printable(source)[:_LONGEST] if is_path or not re.search(r"[@?&=;#%:\\]", source) else "an address"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,20}", scheme):
+        return "an address"
+    place, _, path = rest.partition("/")
+    odd = re.search(r"[?#;\\\\]", place)
+    host = place[: odd.start()] if odd else place.rpartition("@")[2]
+    path = "" if odd else path
+    is_sure = "@" not in (rest if odd else path) and re.fullmatch(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]*\])(?::\d{0,5})?", host)
+    if not is_sure:
+        return f"{scheme}://…"
+    # some cameras take user=NAME&password=WORD without a question mark before it
+    cut = re.split(r"[?#;&=]", path, maxsplit=1)[0]
+    plain = unquote(unquote(cut))
+    if plain != cut and re.search(r"[?#;&=@%]", plain):
+        cut = "…"
+    return printable(f"{scheme}://{host}{'/' if '/' in rest else ''}{cut}")[:_LONGEST]
+
+
+def without_secrets(text: str) -> str:
+    """A text with every address in it as it may be shown."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+", lambda found: shown_address(found[0]), text) if "://" in text else text

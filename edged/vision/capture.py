@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edged.vision.cameras.camera import Camera, CameraFault
+from edged.vision.frame import Frame
 from edged.vision.frozen import Vitals, checked
 from edged.vision.slot import Slot
 
 OPENING_S = 15.0  # libraries that load slowly, and cameras that wake slowly
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 8.0  # a camera that is back must be seen within 15 s
+
+_AT_FIRST = 10  # pictures
+_OLDEST_NS = 60_000_000_000  # no picture that is older is ever of use (camera.max_age_ms)
 
 Report = Callable[[str, str, str], None]  # state, fault, sentence
 
@@ -87,13 +91,18 @@ class Capture(threading.Thread):
     def _film(self) -> None:
         self._call = time.monotonic_ns(), OPENING_S
         camera = self._open()
+        self._vitals.opened()
         try:
+            seen = 0
             while not self._stopping.is_set() and not self._again.is_set():
                 self._call = time.monotonic_ns(), self._silent_s
-                frame = checked(camera.read())
+                frame = to_own_clock(checked(camera.read()), time.monotonic_ns())
                 self._call = None
                 self._vitals.see(frame)
+                seen += 1
                 if self._frozen_s and self._vitals.still_s > self._frozen_s:
+                    if seen <= _AT_FIRST:
+                        continue  # one that was opened again may begin with what it showed before
                     raise CameraFault("frozen", f"the camera has shown the same picture for more than {self._frozen_s:g} s")
                 self._slot.put(replace(frame, index=self._index))
                 self._index += 1
@@ -116,3 +125,10 @@ class Capture(threading.Thread):
         if (state, fault) != self._state:
             self._state, self._said = (state, fault), sentence
             self._report(state, fault, sentence)
+
+
+def to_own_clock(frame: Frame, now_ns: int) -> Frame:
+    """The frame with a time that can be: a driver's or a sensor's clock may be another one than ours. Pure."""
+    if 0 <= now_ns - frame.captured_ns <= _OLDEST_NS:
+        return frame
+    return replace(frame, captured_ns=now_ns if frame.captured_ns > now_ns else max(0, now_ns - _OLDEST_NS - 1))

@@ -12,20 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ReadError
 from edged.process.sandbox import begin
+from edged.system.files import read_file
 from edged.vision.classifier import Classifier, OutputKind, load_classifier
+from edged.vision.decode import PictureError, to_kind
 from edged.vision.frame import Frame
 from edged.vision.preprocess import to_tensor
 
 # enough for the largest picture on a big board; a small one may not spend more than it has
 MEMORY_MB = min(768, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20)
 LARGEST_FILE_MB = 128
-_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP"}
-
-
-class PictureError(Exception):
-    """A file that is no picture, and why."""
 
 
 class Album:
@@ -71,13 +68,10 @@ class Album:
 def load_picture(path: Path) -> Frame:
     """Decode a file by its content, whatever its name; upright as its EXIF says. Raises PictureError."""
     try:
-        if not path.is_file():
-            raise PictureError("is not a file" if path.exists() else "does not exist")
-        if path.stat().st_size > LARGEST_FILE_MB << 20:
-            raise PictureError(f"is larger than {LARGEST_FILE_MB} MB")
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise PictureError(f"cannot be read: {error.strerror if isinstance(error, OSError) else error}") from None
+        data = read_file(path, LARGEST_FILE_MB << 20)
+    except ReadError as error:
+        why = "does not exist" if error.is_absent else error.why
+        raise PictureError(why.replace("is not a regular file", "is not a file")) from None
     if not data:
         raise PictureError("is empty")
     kind = to_kind(data)
@@ -90,16 +84,6 @@ def load_picture(path: Path) -> Frame:
         raise PictureError(f"is {kind}, but cut off or damaged")
     height, width = pixels.shape[:2]
     return Frame(pixels, "bgr", width, height, time.monotonic_ns(), picture=path.name)  # type: ignore[arg-type]
-
-
-def to_kind(data: bytes) -> str:
-    """The name of the format. Raises PictureError for others: fewer decoders, fewer ways in."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    kind = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
-    if kind is None:
-        raise PictureError("is not a picture that edged reads (JPEG, PNG, BMP, WebP)")
-    return kind
 
 
 def _why(error: cv2.error) -> str:

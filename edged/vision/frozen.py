@@ -12,6 +12,8 @@ from edged.vision.frame import PLANAR, Frame, to_pixel_shape
 _EVERY_PX = 4
 _DARK, _FLAT = 32, 4.0  # of 255; black is 16 in the planes that cameras give
 _DARK_FOR_S = 5.0
+_LARGEST_PX = 16_384  # of a side; no camera gives more
+_LARGEST_PIXELS = 64_000_000
 
 
 class Vitals:
@@ -22,23 +24,30 @@ class Vitals:
     """
 
     def __init__(self) -> None:
-        self._print = 0
-        self._since_ns = self._lit_ns = 0
+        self._print = self._seen_ns = 0
+        self._is_first = True  # since the camera was opened
 
     still_s = 0.0
-    dark = False
+    dark_s = 0.0
+
+    @property
+    def dark(self) -> bool:
+        return self.dark_s > _DARK_FOR_S
+
+    def opened(self) -> None:
+        """The camera was opened: the time without pictures is no time in which the same one was seen."""
+        self._is_first = True
 
     def see(self, frame: Frame) -> None:
         some = np.ascontiguousarray(frame.pixels[: frame.height][::_EVERY_PX, ::_EVERY_PX])
         mean, deviation = cv2.meanStdDev(some)  # of each channel; ten times cheaper than numpy's
         flat = bool(deviation.max() < _FLAT)
         fingerprint = zlib.crc32(some.data)
-        if flat or fingerprint != self._print or not self._since_ns:
-            self._print, self._since_ns = fingerprint, frame.captured_ns
-        if not (flat and mean.max() < _DARK) or not self._lit_ns:
-            self._lit_ns = frame.captured_ns
-        self.still_s = (frame.captured_ns - self._since_ns) / 1e9
-        self.dark = frame.captured_ns - self._lit_ns > _DARK_FOR_S * 1e9
+        passed_s = 0.0 if self._is_first else max(0.0, (frame.captured_ns - self._seen_ns) / 1e9)
+        same = fingerprint == self._print and not flat
+        self.still_s = self.still_s + passed_s if same else 0.0
+        self.dark_s = self.dark_s + passed_s if flat and mean.max() < _DARK else 0.0
+        self._print, self._seen_ns, self._is_first = fingerprint, frame.captured_ns, False
 
 
 def checked(frame: object) -> Frame:
@@ -47,6 +56,8 @@ def checked(frame: object) -> Frame:
         raise CameraFault("read_error", "the camera answered without a frame")
     wanted = to_pixel_shape(frame.layout, frame.width, frame.height)
     pixels: NDArray[np.uint8] = frame.pixels
+    if not (0 < frame.width <= _LARGEST_PX and 0 < frame.height <= _LARGEST_PX and frame.width * frame.height <= _LARGEST_PIXELS):
+        raise CameraFault("format", f"the camera gave a picture of {frame.width} x {frame.height}, which is too large")
     odd = frame.layout in PLANAR and (frame.width % 2 or frame.height % 2)
     if pixels.shape != wanted or pixels.dtype != np.uint8 or not pixels.size or odd:
         given, said = " x ".join(map(str, pixels.shape)), f"a {frame.layout} frame of {frame.width} x {frame.height}"

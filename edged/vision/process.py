@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from edged.errors import ModelError
 from edged.process.pipe import NotOursError, Pipe
+from edged.process.protocol import LONGEST_SENTENCE
 from edged.system.shapes import WHOLE, Region
+from edged.system.text import printable
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier, OutputKind, load_classifier
@@ -65,6 +67,7 @@ class Vision:
         self._gate: Gate | None = None
         self._newest: Frame | None = None  # the last that was looked at; what a snapshot shows
         self._advice = ""
+        self._allowed = frozenset[str]()  # for what a picture may leave this process
         self._beaten_ns = 0
         self._every_ns = self._due_ns = 0.0  # the pace when the board must rest; 0: every frame
 
@@ -89,6 +92,9 @@ class Vision:
         # from the last due time and not from now, so that the camera's beat does not make it slower still
         self._due_ns = max(self._due_ns, taken - self._every_ns) + self._every_ns
         region = WHOLE if frame.cropped else self._region
+        if not self._slot.is_of_now(frame):  # it was taken before somebody paused
+            self._slot.gated()
+            return
         self._newest = frame
         self._ungated = max(0, self._ungated - 1)
         if self._gate is not None and self._gate.is_still(frame, region) and not self._ungated:
@@ -101,7 +107,7 @@ class Vision:
             scores = classifier.classify(tensor)
         except ModelError as e:
             self._slot.busy()
-            self._send("model_failed", {"reason": str(e)})
+            self._send("model_failed", {"reason": to_sentence(str(e))})
             self._stopping.set()
             return
         invoked = time.monotonic_ns()
@@ -172,8 +178,15 @@ class Vision:
         frozen_s: float = 0.0,
         gate: dict[str, float] | None = None,
         failed_runs: int = 0,
+        pictures: list[str] | None = None,
+        paused: bool = False,
     ) -> None:
-        """Once, before anything else. gate None = off; failed_runs: how often this process died without giving a frame."""
+        """Once, before anything else. gate None = off; failed_runs: how often this process died without giving a frame.
+
+        pictures: for what a picture may leave this process, "on_control", "on_event"; for nothing else, whoever asks.
+        """
+        self._allowed = frozenset(pictures or ())
+        self._slot.pause(paused)
         self._region, self._crop = (region[0], region[1], region[2], region[3]), crop
         self._slot.max_age_ms = max_age_ms
         self._watched = watched or []
@@ -222,7 +235,7 @@ class Vision:
             classifier, found = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as e:
             reason = str(e) if str(e).startswith(f"{path}: ") else f"{path}: {e}"
-            self._send("load_failed", {"number": number, "path": path, "reason": reason})
+            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason)})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
         word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
@@ -260,10 +273,13 @@ class Vision:
             if self._gate is not None:
                 self._gate.forget()
 
-    def _on_snapshot(self, max_px: int, quality: int, max_kb: int) -> None:
-        """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none."""
+    def _on_snapshot(self, why: str, max_px: int, quality: int, max_kb: int) -> None:
+        """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none.
+
+        Pause and snapshot come through one thread, so that no picture leaves after a pause was heard of.
+        """
         frame = self._newest
-        if frame is None or self._slot.paused:  # whoever paused does not want to be seen
+        if frame is None or self._slot.paused or why not in self._allowed:  # whoever paused does not want to be seen
             return
         jpeg = to_jpeg(frame, WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
         for start in range(0, len(jpeg), _PART_BYTES):
@@ -273,7 +289,7 @@ class Vision:
         if state in ("lost", "frozen"):
             self._newest = None  # no snapshot of what is long gone
             reason += self._advice
-        self._send("camera", {"state": state, "fault": fault, "reason": reason})
+        self._send("camera", {"state": state, "fault": fault, "reason": to_sentence(reason)})
 
     def _send(self, kind: str, fields: dict[str, Any], attachment: bytes = b"") -> None:
         try:
@@ -281,6 +297,11 @@ class Vision:
                 self._pipe.send(kind, fields, attachment)
         except OSError:  # the courier is gone, and this process has nobody to work for
             self._stopping.set()
+
+
+def to_sentence(text: str) -> str:
+    """As the courier takes it: of a library's words, only what can be printed, and not too much of it. Pure."""
+    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
 
 
 def peak_memory_mb() -> float:

@@ -77,6 +77,11 @@ class Slot:
     def paused(self) -> bool:
         return self._paused
 
+    def is_of_now(self, frame: Frame) -> bool:
+        """Whether it may still be looked at: nobody paused since it was taken."""
+        with self._changed:
+            return not self._paused and frame.captured_ns >= self._asked_ns
+
     def counts(self) -> dict[str, int]:
         """A balanced account: a frame that still waits for its fate is not yet in it. Ask between two frames."""
         with self._changed:

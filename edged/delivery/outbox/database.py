@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, WAITING, Row, Session
+from edged.system.files import PRIVATE
 
 APPLICATION = 0x65646F62  # "edob"; PRAGMA application_id
 SCHEMA_VERSION = 1
@@ -33,6 +35,9 @@ class Foreign(sqlite3.DatabaseError):
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
+    if path is not None:  # events are nobody else's, and SQLite gives its other files the same mode
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE))
     return sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
 
 

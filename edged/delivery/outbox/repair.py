@@ -17,7 +17,7 @@ from edged.delivery.outbox.rows import WAITING, Row, Session
 from edged.delivery.outbox.salvage import logged, read_log, salvage, to_sessions
 from edged.delivery.outbox.writer import Durability, Outbox
 from edged.system.clock import Clock
-from edged.system.files import sync_folder
+from edged.system.files import make_folder, put_aside, sync_folder
 
 log = logging.getLogger("edged")
 
@@ -69,7 +69,8 @@ def open_disk(path: Path) -> Opened:
     """The file at `path`, mended if it must be; Opened.store is None where nothing can be written at all."""
     log_bytes = b""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, 0o700)
+        _make_way(path)
         _finish_mending(path)
         log_bytes = read_log(path)
         return Opened(_open(path, log_bytes))
@@ -87,6 +88,15 @@ def open_disk(path: Path) -> Opened:
     waiting = sum(row.state == WAITING for row in rows.values())
     told = f"the outbox could not be used ({why}) and is kept as {aside}; {waiting} waiting rows were saved from it"
     return Opened(store, [told])
+
+
+def _make_way(path: Path) -> None:
+    """Move aside what is no regular file, and what SQLite would wait for or read for ever. Raises OSError."""
+    for suffix in ("", "-wal", "-shm", ".building", ".building-wal", ".building-shm", ".mended"):
+        one = _beside(path, suffix)
+        is_ours = one.is_file() or (not suffix and one.is_dir())  # a folder in the file's place is kept with the rows' copies
+        if os.path.lexists(one) and not is_ours and put_aside(one) is None:
+            raise OSError(f"{one}: is not a regular file, and cannot be moved away")
 
 
 def _tell(sentences: list[str]) -> None:

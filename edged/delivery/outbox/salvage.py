@@ -4,7 +4,9 @@ A row counts when its checksum is right, so nothing that is not a row can be tak
 Formats: https://www.sqlite.org/fileformat2.html, sections 1.5 (pages), 2.1 (records), 4.1 (the write-ahead log).
 """
 
+import os
 import re
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ _LEAF = 0x0D
 _FIELDS = 11  # of a row, its checksum with it; n is the key and stands before the record
 _WAL_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _LARGEST_FILE_BYTES = 512 * 1024 * 1024
+_SLACK_BYTES = 1024 * 1024  # a file system may not have counted the last ones yet, or keep small ones elsewhere
 _LARGEST_ROW_BYTES = 16 * 1024
 _NO_ROW = (LookupError, struct.error, ValueError, TypeError, OverflowError)
 # the header of a row's record, by kinds of value: its length, no n, kind, state, 8 letters of boot, seq, happened_ns,
@@ -79,11 +82,17 @@ def _pages_of_log(raw: bytes) -> list[tuple[int, bytes]]:
 
 
 def _read(path: Path) -> bytes:
+    """The file's bytes; none of what is no regular file, and of a sparse one no more than is really there."""
     try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST_FILE_BYTES)
-    except (FileNotFoundError, IsADirectoryError):
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
         return b""
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        return b""
+    with os.fdopen(handle, "rb") as file:
+        return file.read(min(_LARGEST_FILE_BYTES, found.st_size, found.st_blocks * 512 + _SLACK_BYTES))
 
 
 def _rows_anywhere(raw: bytes) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from edged.vision.cameras.camera import Camera, CameraFault
 KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
     "pictures": ("edged.vision.cameras.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
     "v4l2": ("edged.vision.cameras.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
-    "stream": ("edged.vision.cameras.stream", "StreamCamera", frozenset({"fps", "rotation"})),
+    "stream": ("edged.vision.cameras.stream", "StreamCamera", frozenset({"fps", "rotation", "user", "password_file"})),
     "picamera2": (
         "edged.vision.cameras.pi",
         "Picamera2Camera",

@@ -13,7 +13,7 @@ from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
 from edged.vision.cameras.planes import LAYOUTS, unpadded
 from edged.vision.cameras.rotation import rotated
-from edged.vision.cameras.v4l2 import UNKNOWN, holder
+from edged.vision.cameras.v4l2 import UNKNOWN, holder, to_exposed_ns
 from edged.vision.frame import Frame
 
 _DEADLINE_S = 4.0  # below the 5 s after which a silent camera is a hanging one
@@ -67,7 +67,7 @@ class Picamera2Camera:
                 raise CameraFault("read_error", f"{self._name}: {e}") from None
             try:
                 metadata = request.get_metadata()
-                captured_ns = int(metadata.get("SensorTimestamp") or time.monotonic_ns())
+                captured_ns = to_exposed_ns(metadata.get("SensorTimestamp"), time.monotonic_ns())
                 if self._has_settled(metadata) and self._pace.is_due(captured_ns):
                     pixels = request.make_array("main")
                     break

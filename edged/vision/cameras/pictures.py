@@ -1,6 +1,7 @@
 """The camera that shows files: pictures and films of a folder, at an exact rate. For the demo, the bench and the tests."""
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
@@ -12,13 +13,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.errors import ReadError
+from edged.system.files import read_file
+from edged.system.text import printable
 from edged.vision.cameras.camera import CameraFault
+from edged.vision.decode import PictureError, decode
 from edged.vision.frame import Frame
 
 log = logging.getLogger("edged.vision")
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 FILMS = frozenset({".mp4", ".mjpeg", ".mjpg", ".avi", ".mkv", ".mov"})
+
+_LARGEST_PICTURE_BYTES = 48 << 20
+_MOST_PIXELS, _MOST_PIXELS_IN_ROWS = 20_000_000, 64_000_000  # three bytes each, and a decoder needs as much again
+_MOST_NAMES = 100_000
+_MOST_BAD = 10_000  # bad files that are remembered, so that each is named once
+# a film is one file of a known container: no playlist that leads elsewhere, and no frame larger than a picture may be
+_FFMPEG = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mjpeg"
+_FFMPEG_OPTIONS = f"max_pixels;{_MOST_PIXELS}|protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
 
 _SUFFIXES = " ".join(sorted(PICTURES | FILMS))
 
@@ -37,7 +51,7 @@ class PicturesCamera:
         self._period_ns = round(1e9 / fps)
         self._due_ns = 0
         self._closed = threading.Event()
-        self._bad: set[Path] = set()
+        self._bad: dict[Path, tuple[int, int]] = {}  # what could not be read, and how it was then
         self._list()  # a wrong folder is told now, and not at the first frame
         self._shown = self._show(loop)
 
@@ -64,15 +78,18 @@ class PicturesCamera:
         while True:
             any_shown = False
             for path in self._list():
-                count, what = 0, "film" if path.suffix.lower() in FILMS else "picture"
-                for count, pixels in enumerate(_film(path) if what == "film" else _picture(path), 1):  # noqa: B007
-                    yield pixels, os.fsencode(path.name).decode(errors="replace")[:255]  # a name may hold any bytes
+                if self._bad.get(path) == (stamp := _stamp(path)):
+                    continue  # nobody wrote it since
+                count, is_film = 0, path.suffix.lower() in FILMS
+                for count, pixels in enumerate(_film(path) if is_film else _picture(path), 1):  # noqa: B007
+                    yield pixels, printable(os.fsencode(path.name).decode(errors="replace"))[:255]  # a name may hold any bytes
                 any_shown |= count > 0
-                if not count and path not in self._bad:
-                    self._bad.add(path)
-                    log.warning(
-                        "%s: not a readable %s; it is left out", path, "film" if path.suffix.lower() in FILMS else "picture"
-                    )
+                if not count:
+                    if path not in self._bad:
+                        what = "film" if is_film else "picture"
+                        log.warning("%s: not a readable %s, or too large; it is left out", printable(str(path)), what)
+                    if len(self._bad) < _MOST_BAD:
+                        self._bad[path] = stamp
             if not any_shown:
                 raise CameraFault("format", f"{self._source}: none of its files is a readable picture or film ({_SUFFIXES})")
             if not loop:
@@ -83,34 +100,50 @@ class PicturesCamera:
         known = PICTURES | FILMS
         try:
             if self._source.is_dir():
-                files = sorted(path for path in self._source.iterdir() if path.suffix.lower() in known)
+                found = itertools.islice((path for path in self._source.iterdir() if path.suffix.lower() in known), _MOST_NAMES)
+                files = sorted(found)
             else:
                 files = [self._source] if self._source.exists() else []
         except PermissionError:
             raise CameraFault("permission", f"{self._source}: this user may not read it") from None
+        except (OSError, ValueError) as error:
+            raise CameraFault("absent", f"{self._source}: cannot be read: {getattr(error, 'strerror', error)}") from None
         if not files:
             what = "holds no picture or film" if self._source.is_dir() else "does not exist"
             raise CameraFault("absent", f"{self._source}: {what}; set camera.source to a folder or file ({_SUFFIXES})")
         return files
 
 
-def _picture(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """One BGR picture, upright as its EXIF says; none when the file is no picture or has gone."""
+def _stamp(path: Path) -> tuple[int, int]:
+    """Another one after the file was written."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):  # cv2.error: an empty file, or a size beyond OpenCV's limits
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _picture(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """One BGR picture, upright as its EXIF says; none when the file is no picture, has gone, or is too large."""
+    try:
+        yield decode(read_file(path, _LARGEST_PICTURE_BYTES), _MOST_PIXELS, _MOST_PIXELS_IN_ROWS)
+    except (ReadError, PictureError, MemoryError):
         return
-    if pixels is not None:
-        yield pixels  # type: ignore[misc]
 
 
 def _film(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """The BGR pictures of a film, decoded one by one."""
-    film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    """The BGR pictures of a film, decoded one by one; none of what is no regular file, for FFmpeg would wait for it."""
+    if not path.is_file():
+        return
+    os.environ[_FFMPEG] = _FFMPEG_OPTIONS
+    try:
+        film = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    finally:
+        os.environ.pop(_FFMPEG, None)
     try:
         while True:
             good, pixels = film.read()
-            if not good:
+            if not good or pixels is None or pixels.shape[0] * pixels.shape[1] > _MOST_PIXELS:
                 return
             yield pixels  # type: ignore[misc]
     finally:

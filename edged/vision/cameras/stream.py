@@ -1,18 +1,24 @@
 """Network cameras (RTSP, HTTP) through OpenCV's FFmpeg backend."""
 
+import os
 import socket
 import time
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import cv2
 
-from edged.system.text import without_password
+from edged.errors import ReadError
+from edged.system.files import read_file
+from edged.system.text import shown_address
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
 from edged.vision.cameras.rotation import rotated
 from edged.vision.frame import Frame
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
+CREDENTIAL = "camera_password"  # the name of the systemd credential
+_LARGEST_PASSWORD_BYTES = 4096
 _CONNECT_S = 3.0
 _TIMEOUT_MS = 4000  # below the 5 s after which a silent camera is a hanging one
 _CREEP = 1e-3  # by how much of the time that passes a shorter way is forgotten; clocks differ by far less
@@ -23,12 +29,16 @@ _JUMP_NS = 5_000_000_000
 class StreamCamera:
     """Reads at the stream's own pace, so that nothing queues up, and hands out the frames that are due at `fps`."""
 
-    def __init__(self, source: str, *, fps: float, rotation: int = 0) -> None:
-        """Raises CameraFault: absent when nobody answers there, format when what answers is no film that FFmpeg can play."""
-        self._name, self._rotation = without_password(source), rotation
+    def __init__(self, source: str, *, fps: float, rotation: int = 0, user: str = "", password_file: str = "") -> None:
+        """Raises CameraFault: absent when nobody answers, format when what answers is no film that FFmpeg can play, permission.
+
+        password_file: empty: systemd's credential camera_password, where there is one.
+        """
+        self._name, self._rotation = shown_address(source), rotation
         self._pace = Pace(fps)
         self._clock = SenderClock() if source.startswith("rtsp") else None
         check_answers(source)
+        source = with_login(source, user, load_password(password_file)) if user else source
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
         self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
@@ -96,13 +106,37 @@ def check_answers(source: str) -> None:
         host, port = address.hostname, address.port or _PORTS.get(address.scheme)
     except ValueError:
         host, port = None, None
-    if not host:
+    if not host or shown_address(source).endswith("…"):  # a password with a slash or an @ is no part of a host's name
         raise CameraFault(
-            "format", f"{without_password(source)}: is not an address; it looks like rtsp://HOST/PATH or http://HOST/PATH"
+            "format",
+            f"{shown_address(source)}: is not an address; it looks like rtsp://HOST/PATH or http://HOST/PATH, "
+            "with the user at camera.user and the password in camera.password_file",
         )
     if port is None:  # udp and the like: nobody answers, they just send
         return
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
-    except OSError as e:
-        raise CameraFault("absent", f"{without_password(source)}: {host} port {port} does not answer ({e.strerror or e})") from None
+    except (OSError, ValueError) as e:
+        raise CameraFault(
+            "absent", f"{shown_address(source)}: {host} port {port} does not answer ({getattr(e, 'strerror', None) or e})"
+        ) from None
+
+
+def load_password(password_file: str) -> str:
+    """The first line of the file, or of systemd's credential. Raises CameraFault("permission") when it can't be read."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(password_file) if password_file else Path(folder, CREDENTIAL) if folder else None
+    if path is None or (not password_file and not path.exists()):
+        return ""
+    try:
+        text = read_file(path, _LARGEST_PASSWORD_BYTES).decode()
+    except (ReadError, UnicodeDecodeError) as error:
+        why = error.why if isinstance(error, ReadError) else "is not text"
+        raise CameraFault("permission", f"the camera's password: {path} {why}; check camera.password_file") from None
+    return text.split("\n", 1)[0].rstrip("\r")
+
+
+def with_login(source: str, user: str, password: str) -> str:
+    """The address as FFmpeg wants it, with every character quoted that could end the user's part. Pure."""
+    scheme, mark, rest = source.partition("://")
+    return f"{scheme}{mark}{quote(user, safe='')}:{quote(password, safe='')}@{rest}"

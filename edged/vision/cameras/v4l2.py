@@ -69,14 +69,19 @@ class V4l2Camera:
 
     def _exposed_ns(self) -> int:
         """The driver's time of the buffer, which V4L2 takes from CLOCK_MONOTONIC; now, where it says something else."""
-        now_ns = time.monotonic_ns()
-        exposed_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-        return exposed_ns if 0 <= now_ns - exposed_ns < _OLDEST_NS else now_ns
+        return to_exposed_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6, time.monotonic_ns())
 
     def _fault(self) -> CameraFault:
         if not self._device.exists():
             return CameraFault("unplugged", f"{self._device}: was unplugged; it is opened again when it is back")
         return CameraFault("read_error", f"{self._device}: gives no more frames; it is opened again")
+
+
+def to_exposed_ns(told_ns: object, now_ns: int) -> int:
+    """A driver's time of a frame, where it can be one of our clock; now, where it can't. Pure."""
+    if not isinstance(told_ns, int | float) or not 0 <= now_ns - told_ns < _OLDEST_NS:  # also what is no number
+        return now_ns
+    return round(told_ns)
 
 
 def to_device(source: str) -> Path:

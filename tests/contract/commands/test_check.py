@@ -169,7 +169,8 @@ def test_every_command_has_the_same_door(tmp_path: Path, command: list[str]) -> 
     path.write_text("[camera]\nfps = 0\n[mqqt]\n")
     done = edged(*command, "-c", path)
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == f"{path}:2: camera.fps: must be more than 0, not 0\n{path}:3: mqqt: unknown table (did you mean mqtt?)\n"
+    first, second = "camera.fps: must be at least 0.01, not 0", "mqqt: unknown table (did you mean mqtt?)"
+    assert done.stderr == f"{path}:2: {first}\n{path}:3: {second}\n"
 
 
 def test_the_version() -> None:

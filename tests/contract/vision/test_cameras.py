@@ -200,7 +200,7 @@ def test_files_that_are_no_pictures_are_left_out_and_told_once(tmp_path, caplog)
     (tmp_path / "notes.txt").write_text("not asked")
     camera = open_camera("pictures", str(tmp_path), fps=1000.0, loop=True)
     assert {camera.read().picture for _ in range(5)} == {"b.png"}
-    assert sorted(record.args[0].name for record in caplog.records) == ["a.jpg", "c.bmp"]
+    assert sorted(Path(record.args[0]).name for record in caplog.records) == ["a.jpg", "c.bmp"]
 
 
 def test_a_folder_without_one_readable_picture_is_a_fault(tmp_path):

@@ -1,0 +1,80 @@
+"""What lies in the state folder, looked at once when edged starts: what is damaged is moved aside, told, and done without."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edged.errors import EdgedError, ReadError
+from edged.models.measurements import load_pages
+from edged.rollout.last_good import load_pair
+from edged.rollout.override import load_override_file
+from edged.system.files import PRIVATE, SHARED, put_aside, read_json
+
+_LISTED = 1000  # files of one folder
+
+
+def tidy(state_folder: Path) -> tuple[str, ...]:
+    """Move damaged files aside and take back rights that were given too freely. A sentence for each file; never raises.
+
+    Models and their cards stay where they are: the store names those that can't be used. The outbox mends itself.
+    """
+    told = [sentence for name in ("models", "last_good") if (sentence := _check_folder(state_folder / name))]
+    for name, load in _FILES.items():
+        path = state_folder / name
+        try:
+            load(path)
+        except (EdgedError, ValidationError) as error:
+            if not (isinstance(error, ReadError) and error.is_absent):
+                told.append(_move(path, error.why if isinstance(error, ReadError) else "is not what edged wrote"))
+    for path, mode in _rights(state_folder):
+        _close(path, mode)
+    return tuple(told)
+
+
+def _load_starts(path: Path) -> None:
+    found = read_json(path)
+    if not (isinstance(found, dict) and isinstance(found.get("unfinished"), int)):
+        raise ReadError(path, "is not what edged wrote")
+
+
+_FILES: dict[str, Callable[[Path], object]] = {
+    "override.json": load_override_file,
+    "starts.json": _load_starts,
+    "measurements.json": load_pages,
+    "last_good/pair.json": load_pair,
+}
+
+
+def _check_folder(path: Path) -> str:
+    return _move(path, "is no folder") if os.path.lexists(path) and not path.is_dir() else ""
+
+
+def _move(path: Path, why: str) -> str:
+    aside = put_aside(path)
+    return f"{path}: {why}; {f'it is kept as {aside.name}' if aside else 'it cannot be moved away'}, and edged does without it"
+
+
+def _rights(state_folder: Path) -> Iterator[tuple[Path, int]]:
+    """Files of ours, with the most that others may do with them. Events, and copies of the config, are nobody else's."""
+    for pattern, mode in (("outbox.db*", PRIVATE), ("*.json*", PRIVATE), ("last_good/*", PRIVATE), ("models/*", SHARED)):
+        with contextlib.suppress(OSError):
+            for number, path in enumerate(state_folder.glob(pattern)):
+                if number == _LISTED:
+                    break
+                yield path, SHARED if path.name.startswith("measurements.json") else mode
+
+
+def _close(path: Path, mode: int) -> None:
+    """Take away what goes beyond `mode`, of a regular file of ours; another's stays as it is."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & ~mode:
+                os.fchmod(handle, stat.S_IMODE(found.st_mode) & mode)
+        finally:
+            os.close(handle)
