@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from edged.delivery.outbox.database import PAGE_BYTES, Database
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
+from edged.delivery.outbox.queue import OutboxQueue
 from edged.delivery.outbox.rows import to_body
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock

@@ -43,6 +43,7 @@ class Client(paho.Client):
             protocol=version,
             reconnect_on_failure=False,
         )
+        self.max_inflight_messages_set(0)  # the window is the sender's
         self._packets, self._most_bytes = Packets(most_bytes), most_bytes
         self._thrown: set[str] = set()  # topics
 

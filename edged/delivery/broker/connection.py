@@ -21,7 +21,7 @@ from paho.mqtt.exception import MQTTException
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password, to_tls
-from edged.delivery.broker.client import Client, new_client, to_connect_properties
+from edged.delivery.broker.client import new_client, to_connect_properties
 from edged.delivery.messages import OFFLINE
 
 log = logging.getLogger("edged")
@@ -84,7 +84,10 @@ class Connection:
         """`most_bytes`: a larger packet from the broker is thrown away while it is read."""
         self._access, self._owner, self._loop = access, owner, asyncio.get_running_loop()
         self._most_bytes = most_bytes
-        self._client = _new_client(access, will_topic, most_bytes)
+        self._client = new_client(access.version, access.client_id, most_bytes)
+        self._client.connect_timeout = _HANDSHAKE_S / 4
+        if will_topic:
+            self._client.will_set(will_topic, OFFLINE, qos=1, retain=True)
         self._sock: Any = None
         self._limits = BrokerLimits()
         self._unsent: set[int] = set()  # live messages
@@ -286,15 +289,6 @@ class Connection:
         gave_up = "keep alive" in str(code).lower()
         said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
         self.lose(said, by_broker=not gave_up, code=code.value)
-
-
-def _new_client(access: Access, will_topic: str, most_bytes: int) -> Client:
-    client = new_client(access.version, access.client_id, most_bytes)
-    client.connect_timeout = _HANDSHAKE_S / 4
-    client.max_inflight_messages_set(0)  # ours is the window
-    if will_topic:
-        client.will_set(will_topic, OFFLINE, qos=1, retain=True)
-    return client
 
 
 def _to_reason(error: BaseException) -> str:

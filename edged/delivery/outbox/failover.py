@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edged.delivery.outbox.changes import Bury, Delete, Discard, Put, PutSession, Revive, SetState, StoredChange
-from edged.delivery.outbox.database import Database
-from edged.delivery.outbox.presence import FilePresence
+from edged.delivery.outbox.database import Database, FilePresence
 from edged.delivery.outbox.rows import Row
 from edged.delivery.outbox.tail import Tail
 

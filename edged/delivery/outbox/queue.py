@@ -5,14 +5,13 @@ Which rows wait is known in memory; a row is read from the disk by its number wh
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edged.delivery.messages import Events
 from edged.delivery.outbox.changes import Bury, Delete, Put, PutSession, SetState
 from edged.delivery.outbox.database import Database
-from edged.delivery.outbox.drops import Gaps
+from edged.delivery.outbox.drops import Drops, OutboxLimits
 from edged.delivery.outbox.failover import Shelves
 from edged.delivery.outbox.lanes import Lanes
 from edged.delivery.outbox.numbers import Numbers
@@ -24,16 +23,6 @@ from edged.system.clock import Clock
 _PRUNE = 64  # delivered rows are forgotten by so many at a time: fewer pages are written
 _HEAL_NS = 6 * 10**9  # between two attempts to use the disk again
 _BEYOND = 1000  # a gap's own seq after a power cut: what may have been sent and never stored lies below
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
-    ttl_s: float = 30 * 86400.0
-    max_rows: int = 100_000
-    max_bytes: int = 64 * 10**6
-    keep_rows: int = 10_000
-    memory_rows: int = 5_000  # while the disk takes nothing
-    memory_bytes: int = 8 * 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +42,10 @@ class OutboxQueue:
         self._numbers = Numbers(clock)
         self._waiting = Waiting()
         self._lanes = Lanes(self._waiting, shelves.rows)
-        self._gaps = Gaps(lambda boot, body: self._numbers.new_row(GAP, boot, body, clock.monotonic_ns()))
+        self._drops = Drops(shelves, self._waiting, lambda boot, body: self._numbers.new_row(GAP, boot, body, clock.monotonic_ns()))
         self._first_n = 0  # what has a lower n on the disk was never loaded
         self._events = 0
         self.delivered = 0
-        self.dropped: Counter[str] = Counter()
         self._heal_ns = 0
 
     def load(self, store: Database) -> None:
@@ -85,7 +73,7 @@ class OutboxQueue:
             self._shelves.do(Delete(row))
         self._events += len(damaged)
         if damaged:
-            self.dropped["damaged"] += len(damaged)
+            self._drops.counts["damaged"] += len(damaged)
 
     def begin_without(self, first_n: int) -> None:
         """The disk could not be read: it may hold rows, so ours begin at a number that it does not have."""
@@ -110,9 +98,7 @@ class OutboxQueue:
         """What this earlier courier decided last may be missing; nobody can know. In no counter."""
         last_seq = self._numbers.last_seq[boot]
         self._numbers.last_seq[boot] = last_seq + _BEYOND - 1
-        row = self._gaps.open_end(boot, last_seq + 1, reason)
-        self._shelves.do(Put(row))
-        self._waiting.add(row)
+        self._drops.tell_open_end(boot, last_seq + 1, reason)
 
     def make_up(self, left: Iterable[Left], unsafe: Iterable[str]) -> None:
         """For earlier couriers: events that they accepted and did not number, and what of them may be missing.
@@ -146,7 +132,7 @@ class OutboxQueue:
         self._waiting.add(row)
         self._lanes.young.stored(row.n, self._clock.monotonic_ns())
         self._events += 1
-        self._enforce()
+        self._drops.enforce(self._limits, self._lanes)
         return row
 
     def replay(self, since_s: float) -> int:
@@ -183,7 +169,7 @@ class OutboxQueue:
 
     def _hand(self, row: Row, now_ns: int) -> Handed:
         if row.kind == GAP:
-            self._gaps.handed(row)
+            self._drops.handed(row)
         session = self._numbers.session(row)
         return Handed(row, session, is_late(row, session, self._clock.kernel_boot, now_ns))
 
@@ -210,7 +196,7 @@ class OutboxQueue:
             self._shelves.do(Bury(row, reason))
             self._waiting.remove(row)
             if row.kind == EVENT:
-                self._count_dropped(row.boot, [row.seq], "refused")
+                self._drops.tell(row.boot, [row.seq], "refused")
 
     def release(self, n: int | None = None) -> None:
         """The row (or all that are out, with None) will be handed out again, in order."""
@@ -223,7 +209,7 @@ class OutboxQueue:
         """Give up an event that waits, by the operator's wish, and tell it; False where there is none."""
         rows = list(self._shelves.rows([n])) if n in self._waiting.events else []
         self._lanes.out.pop(n, None)
-        return self._drop(rows, "discarded")
+        return self._drops.drop(rows, "discarded")
 
     # upkeep
 
@@ -241,8 +227,8 @@ class OutboxQueue:
         if self._numbers.moved():
             self.begin()
         before_ns = self._numbers.lived_ns() - int(self._limits.ttl_s * 1e9)
-        self._drop(list(itertools.takewhile(lambda row: row.lived_ns < before_ns, self._lanes.oldest_events())), "expired")
-        self._enforce()
+        self._drops.drop(list(itertools.takewhile(lambda row: row.lived_ns < before_ns, self._lanes.oldest_events())), "expired")
+        self._drops.enforce(self._limits, self._lanes)
 
     def _compare(self) -> None:
         """After the disk was mended: what it lost is counted and told, and what it does not know was delivered, it learns."""
@@ -263,7 +249,7 @@ class OutboxQueue:
         self._first_n = 0
         self._lanes.out = {n: row for n, row in self._lanes.out.items() if n in self._waiting}
         for boot, seqs in lost.items():
-            self._count_dropped(boot, seqs, "damaged")
+            self._drops.tell(boot, seqs, "damaged")
 
     def _give_up_damaged(self) -> None:
         """Rows that were come across and whose checksum was wrong."""
@@ -272,9 +258,9 @@ class OutboxQueue:
             self._shelves.do(Delete(row))
             self._lanes.out.pop(row.n, None)
             if was_event and self._waiting.forget_seq(row):
-                self._count_dropped(row.boot, [row.seq], "damaged")
+                self._drops.tell(row.boot, [row.seq], "damaged")
             elif was_event:
-                self.dropped["damaged"] += 1
+                self._drops.counts["damaged"] += 1
 
     @property
     def waiting(self) -> int:
@@ -287,48 +273,9 @@ class OutboxQueue:
         return self._waiting.rows - len(self._lanes.out)
 
     def counters(self) -> Events:
-        return Events(events=self._events, delivered=self.delivered, queued=self.waiting, dropped=dict(self.dropped))
+        return Events(events=self._events, delivered=self.delivered, queued=self.waiting, dropped=dict(self._drops.counts))
 
     # the rest is between the lines above
-
-    def _enforce(self) -> None:
-        """Drop the oldest while there are more than the limits allow."""
-        limits, shelves = self._limits, self._shelves
-        while self.waiting > limits.max_rows or self._waiting.bytes > limits.max_bytes:
-            most = max(1, self.waiting - limits.max_rows)
-            if not self._drop(list(itertools.islice(self._lanes.oldest_events(), most)), "oldest"):
-                break
-        if shelves.on_disk:
-            return
-        while shelves.memory_rows > limits.memory_rows or shelves.memory_bytes > limits.memory_bytes:
-            most = max(1, shelves.memory_rows - limits.memory_rows)
-            if forgotten := list(itertools.islice(shelves.read_memory(lambda s: s.delivered()), most)):
-                for row in forgotten:
-                    self._waiting.kept.remove(row.n)
-                    shelves.do(Delete(row))
-                continue
-            waiting = (row for row in shelves.read_memory(lambda s: s.waiting_events()) if row.n not in self._lanes.out)
-            if not self._drop(list(itertools.islice(waiting, most)), "memory"):
-                break
-
-    def _drop(self, rows: list[Row], reason: str) -> bool:
-        by_boot: dict[str, list[int]] = {}
-        for row in rows:
-            self._shelves.do(Delete(row))
-            self._waiting.remove(row)
-            by_boot.setdefault(row.boot, []).append(row.seq)
-        for boot, seqs in by_boot.items():
-            self._count_dropped(boot, seqs, reason)
-        return bool(rows)
-
-    def _count_dropped(self, boot: str, seqs: list[int], reason: str) -> None:
-        """Count, and put the news where the subscribers find it."""
-        self.dropped[reason] += len(seqs)
-        old, row = self._gaps.tell(boot, seqs, reason)
-        if old is not None:
-            self._waiting.remove(old)
-        self._shelves.do(Put(row))
-        self._waiting.add(row)
 
     def _prune(self) -> None:
         """Forget the oldest delivered rows that are too many."""

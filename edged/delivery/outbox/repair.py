@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from edged.delivery.outbox.database import Database
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
-from edged.delivery.outbox.recovery import take_in, to_rows
+from edged.delivery.outbox.queue import OutboxQueue
 from edged.delivery.outbox.rows import WAITING, Row, Session
 from edged.delivery.outbox.salvage import logged, read_log, salvage, to_sessions
-from edged.delivery.outbox.tail import find_left, open_tail, remove_left
+from edged.delivery.outbox.tail import find_left, open_tail, remove_left, take_in, to_rows
 from edged.delivery.outbox.writer import Durability, Outbox
 from edged.errors import UnavailableError
 from edged.system.clock import Clock
