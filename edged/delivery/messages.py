@@ -92,8 +92,8 @@ class LateEvent(Event):
 class Gap(Body):
     event_type: Literal["gap"] = "gap"
     from_seq: int
-    to_seq: int
-    dropped: int
+    to_seq: int | None = Field(description="null: what came last before a power cut may be missing, and nobody can know")
+    dropped: int | None = Field(description="events between from_seq and to_seq that are lost for this reason; null with to_seq")
     reason: str
 
 
@@ -138,6 +138,14 @@ class ModelErrorBody(Body):
     reason: str
 
 
+class CommandError(Body):
+    """What was refused on `control` or came too fast; at most one a second."""
+
+    asked: str = Field(description="the beginning of the last command that was refused")
+    reason: str
+    refused: int = Field(ge=1, description="commands that were not carried out since the last of these messages")
+
+
 class Frames(Body):
     """captured = inferred + stale + busy + gated + paused."""
 
@@ -163,6 +171,8 @@ class Health(Body):
     frames: Frames
     events: Events
     results_dropped: dict[str, int] = Field(default_factory=dict, description="live results that were not sent, by reason")
+    commands_refused: int = Field(0, description="on `control` and `model/set`: malformed, unknown, or faster than 5 a second")
+    log_lines_dropped: int = Field(0, description="lines of the log that nobody read in time")
     vision_restarts: int = 0
     broker_connects: int = 0
     fps: float = 0.0
@@ -186,6 +196,7 @@ BODIES: dict[str, tuple[type[Body], ...]] = {
     "backlog": (LateEvent, Gap),
     "model": (Model,),
     "model/error": (ModelErrorBody,),
+    "control/error": (CommandError,),
     "health": (Health,),
 }
 QOS = {"result": 0, "health": 0, "snapshot": 0}  # the others: 1

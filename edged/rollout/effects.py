@@ -126,7 +126,7 @@ class Effects:
 
     def refusal(self, asked: str, reason: str) -> None:
         """A model was asked for and is not used."""
-        self._dispatch.live("model/error", ModelErrorBody(asked=asked, reason=reason))
+        self._dispatch.answer("model/error", ModelErrorBody(asked=asked, reason=reason))
 
 
 def _rules(settings: Settings, active: Active) -> Rules:

@@ -47,6 +47,11 @@ def printable_all(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def to_sentence(text: str, longest: int) -> str:
+    """Of a library's words, only what can be printed, on one line, and not too much of it."""
+    return printable(" ".join(text.split()))[:longest]
+
+
 class PrintableFormatter(logging.Formatter):
     """A log line stays one line, no terminal obeys it, and no address in it has a secret. A bug's traceback keeps its lines."""
 

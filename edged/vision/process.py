@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edged.errors import ModelError
 from edged.process.pipe import NotOursError, Pipe
 from edged.process.protocol import LONGEST_SENTENCE
+from edged.system.figures import peak_memory_mb
 from edged.system.shapes import WHOLE, Region
-from edged.system.text import printable
+from edged.system.text import to_sentence
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier, OutputKind, load_classifier
@@ -107,7 +108,7 @@ class Vision:
             scores = classifier.classify(tensor)
         except ModelError as e:
             self._slot.busy()
-            self._send("model_failed", {"reason": to_sentence(str(e))})
+            self._send("model_failed", {"reason": to_sentence(str(e), LONGEST_SENTENCE)})
             self._stopping.set()
             return
         invoked = time.monotonic_ns()
@@ -235,7 +236,7 @@ class Vision:
             classifier, found = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as e:
             reason = str(e) if str(e).startswith(f"{path}: ") else f"{path}: {e}"
-            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason)})
+            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason, LONGEST_SENTENCE)})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
         word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
@@ -289,7 +290,7 @@ class Vision:
         if state in ("lost", "frozen"):
             self._newest = None  # no snapshot of what is long gone
             reason += self._advice
-        self._send("camera", {"state": state, "fault": fault, "reason": to_sentence(reason)})
+        self._send("camera", {"state": state, "fault": fault, "reason": to_sentence(reason, LONGEST_SENTENCE)})
 
     def _send(self, kind: str, fields: dict[str, Any], attachment: bytes = b"") -> None:
         try:
@@ -297,16 +298,3 @@ class Vision:
                 self._pipe.send(kind, fields, attachment)
         except OSError:  # the courier is gone, and this process has nobody to work for
             self._stopping.set()
-
-
-def to_sentence(text: str) -> str:
-    """As the courier takes it: of a library's words, only what can be printed, and not too much of it. Pure."""
-    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
-
-
-def peak_memory_mb() -> float:
-    """Peak resident memory of this process (VmHWM of /proc/self/status)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
