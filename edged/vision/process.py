@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edged.errors import ModelError
 from edged.process.pipe import NotOursError, Pipe
-from edged.process.protocol import LONGEST_SENTENCE
+from edged.system.figures import peak_memory_mb
 from edged.system.shapes import WHOLE, Region
-from edged.system.text import printable
+from edged.system.text import to_sentence
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
 from edged.vision.classifier import Classifier, OutputKind, load_classifier
@@ -297,16 +297,3 @@ class Vision:
                 self._pipe.send(kind, fields, attachment)
         except OSError:  # the courier is gone, and this process has nobody to work for
             self._stopping.set()
-
-
-def to_sentence(text: str) -> str:
-    """As the courier takes it: of a library's words, only what can be printed, and not too much of it. Pure."""
-    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
-
-
-def peak_memory_mb() -> float:
-    """Peak resident memory of this process (VmHWM of /proc/self/status)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
