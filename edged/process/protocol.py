@@ -20,7 +20,7 @@ _MOST_WORDS, _MOST_WORDS_A_S = 2000, 1000.0  # of all kinds; the fastest camera 
 _MOST_TOLD, _MOST_TOLD_A_S = 60, 2.0  # of those that are told to people, each in a line of the log and a message
 
 
-def whole(least: int = 0, most: int = 2**53) -> Check:
+def whole(least: int = 0, most: int = 2**53 - 1) -> Check:
     return lambda value: type(value) is int and least <= value <= most
 
 

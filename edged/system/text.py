@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
+LONGEST_SENTENCE = 2000  # of what one process may tell another
 _LONGEST = 200  # of an address
 _LONGEST_NAME = 80
 _DEEPEST = 32
@@ -31,6 +32,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {spelt[found[0]]}?)" if found else ""
 
 
+def to_sentence(text: str) -> str:
+    """A library's words as one line of bounded length."""
+    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
+
+
 def printable_lines(text: str) -> str:
     """As `printable`, of a text of several lines."""
     return "\n".join(printable(line) for line in text.split("\n"))
@@ -45,11 +51,6 @@ def printable_all(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {printable(key): printable_all(one, depth + 1) for key, one in value.items()} if depth < _DEEPEST else {}
     return value
-
-
-def to_sentence(text: str, longest: int) -> str:
-    """Of a library's words, only what can be printed, on one line, and not too much of it."""
-    return printable(" ".join(text.split()))[:longest]
 
 
 class PrintableFormatter(logging.Formatter):

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edged.errors import ModelError
 from edged.process.pipe import NotOursError, Pipe
-from edged.process.protocol import LONGEST_SENTENCE
 from edged.system.figures import peak_memory_mb
 from edged.system.shapes import WHOLE, Region
 from edged.system.text import to_sentence
@@ -108,7 +107,7 @@ class Vision:
             scores = classifier.classify(tensor)
         except ModelError as e:
             self._slot.busy()
-            self._send("model_failed", {"reason": to_sentence(str(e), LONGEST_SENTENCE)})
+            self._send("model_failed", {"reason": to_sentence(str(e))})
             self._stopping.set()
             return
         invoked = time.monotonic_ns()
@@ -236,7 +235,7 @@ class Vision:
             classifier, found = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as e:
             reason = str(e) if str(e).startswith(f"{path}: ") else f"{path}: {e}"
-            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason, LONGEST_SENTENCE)})
+            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason)})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
         word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
@@ -290,7 +289,7 @@ class Vision:
         if state in ("lost", "frozen"):
             self._newest = None  # no snapshot of what is long gone
             reason += self._advice
-        self._send("camera", {"state": state, "fault": fault, "reason": to_sentence(reason, LONGEST_SENTENCE)})
+        self._send("camera", {"state": state, "fault": fault, "reason": to_sentence(reason)})
 
     def _send(self, kind: str, fields: dict[str, Any], attachment: bytes = b"") -> None:
         try:
