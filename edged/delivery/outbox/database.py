@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ CREATE TABLE IF NOT EXISTS unsafe_tails(boot TEXT PRIMARY KEY) WITHOUT ROWID;
 """  # since schema 1; an older edged does not look at them
 _MOST_DEAD = 1000
 _MOST_ROWS = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`is_whole`: it can be sent again; an older edged kept only its text."""
+
+    row: Row
+    reason: str
+    is_whole: bool
 
 
 class Foreign(sqlite3.DatabaseError):
@@ -194,13 +204,13 @@ class Database:
         """Boots that did not end well, and that a power cut could cost what they had decided last."""
         return [boot for (boot,) in self._db.execute("SELECT boot FROM unsafe_tails") if isinstance(boot, str)]
 
-    def dead(self) -> list[tuple[Row | None, str, str, str]]:
-        """Dead letters, the oldest first: the row (None: an older edged kept only its text), id, body, reason."""
-        letters = self._db.execute("SELECT n, boot, seq, body, reason FROM dead ORDER BY n").fetchall()
+    def dead(self) -> list[DeadLetter]:
+        """The oldest first."""
         found = []
-        for n, boot, seq, body, reason in letters:
+        for n, boot, seq, body, reason in self._db.execute("SELECT n, boot, seq, body, reason FROM dead ORDER BY n").fetchall():
             row = next(iter(self._rows("n = ? AND state = ?", (n, DEAD))), None)
-            found.append((row, f"{boot}-{seq}", str(body), str(reason)))
+            text_only = Row(n, EVENT, DEAD, str(boot), seq, 0, 0.0, False, 0, str(body))
+            found.append(DeadLetter(row or text_only, str(reason), row is not None))
         return found
 
     def highest_n(self) -> int:

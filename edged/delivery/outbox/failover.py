@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edged.delivery.outbox.changes import Bury, Delete, Discard, Put, PutSession, Revive, SetState, StoredChange
-from edged.delivery.outbox.database import Database, FilePresence
+from edged.delivery.outbox.database import Database, DeadLetter, FilePresence
 from edged.delivery.outbox.rows import Row
 from edged.delivery.outbox.tail import Tail
 
@@ -152,9 +152,8 @@ class Shelves:
                 change.apply(self._disk)
             for row in self._memory.everything():
                 self._disk.put(row)
-            for letter, _id, _body, reason in self._memory.dead():
-                if letter is not None:
-                    self._disk.bury(letter, reason)
+            for letter in self._memory.dead():
+                self._disk.bury(letter.row, letter.reason)
             for session, last_seq in self._memory.sessions().values():
                 self._disk.put_session(session, last_seq)
             self._disk.commit()
@@ -205,8 +204,8 @@ class Shelves:
     def read_memory(self, ask: Callable[[Database], Iterator[Row]]) -> Iterator[Row]:
         return ask(self._memory)
 
-    def dead(self) -> list[tuple[Row | None, str, str, str]]:
-        """Dead letters, the oldest first: the row where it was kept, its id, its body and the reason."""
+    def dead(self) -> list[DeadLetter]:
+        """The oldest first."""
         stores = (self._disk, self._memory) if self._disk is not None else (self._memory,)
         return [letter for store in stores for letter in store.dead()]
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from edged.delivery.outbox.changes import Discard, Revive
+from edged.delivery.outbox.database import DeadLetter
 from edged.delivery.outbox.failover import Shelves
 from edged.delivery.outbox.queue import OutboxQueue
 from edged.delivery.outbox.rows import WAITING, Row
@@ -22,13 +23,19 @@ class Letters:
     def all(self) -> list[dict[str, Any]]:
         """Each: id, size_bytes, reason, what (the beginning of its body), retriable."""
         return [
-            {"id": name, "size_bytes": len(body), "reason": reason, "what": body[:_LONGEST_BODY], "retriable": row is not None}
-            for row, name, body, reason in self._shelves.dead()
+            {
+                "id": _id_of(letter),
+                "size_bytes": len(letter.row.body),
+                "reason": letter.reason,
+                "what": letter.row.body[:_LONGEST_BODY],
+                "retriable": letter.is_whole,
+            }
+            for letter in self._shelves.dead()
         ]
 
     def retry(self, name: str) -> int:
         """Send them once more; how many. Raises EdgedError where there is no such one."""
-        rows = self._chosen(name)
+        rows = self._chosen(name, whole=True)
         for row in rows:
             again = row.with_state(WAITING)
             self._shelves.do(Revive(again))
@@ -42,18 +49,22 @@ class Letters:
         """
         if name in aside:
             return int(self._ledger.discard(aside[name]))
-        rows = self._chosen(name)
+        rows = self._chosen(name, whole=False)
         for row in rows:
             self._shelves.do(Discard(row))
         return len(rows)
 
-    def _chosen(self, name: str) -> list[Row]:
-        letters = [(row, its) for row, its, _body, _reason in self._shelves.dead() if name in (ALL, its)]
+    def _chosen(self, name: str, *, whole: bool) -> list[Row]:
+        letters = [letter for letter in self._shelves.dead() if name in (ALL, _id_of(letter))]
         if not letters and name != ALL:
             raise EdgedError(f"{name} is no dead letter; edged outbox list shows them")
-        if name != ALL and letters[0][0] is None:
+        if whole and name != ALL and not letters[0].is_whole:
             raise EdgedError(f"{name} was put there by an older edged, which kept only its text; it can only be read")
-        return [row for row, _its in letters if row is not None]
+        return [letter.row for letter in letters if letter.is_whole or not whole]
+
+
+def _id_of(letter: DeadLetter) -> str:
+    return f"{letter.row.boot}-{letter.row.seq}"
 
 
 def to_line(letter: dict[str, Any]) -> str:

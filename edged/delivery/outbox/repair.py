@@ -93,9 +93,8 @@ def _copy(old: Database, new: Database) -> set[int]:
             new.put(row)
             saved.add(row.n)
     with contextlib.suppress(sqlite3.Error):
-        for letter, _id, _body, reason in old.dead():
-            if letter is not None:
-                new.bury(letter, reason)
+        for letter in old.dead():
+            new.bury(letter.row, letter.reason)
     return saved
 
 
