@@ -46,14 +46,18 @@ class RunningError(EdgedError):
 
 
 class ConfigError(EdgedError):
-    """Every fault of a config at once, one per line: `FILE:LINE: key: what is wrong`."""
+    """Every fault of a config at once, one per line: `FILE:LINE: key: what is wrong`. lines: of each; 0 where nobody knows it."""
 
     exit_code = CONFIG
 
-    def __init__(self, faults: list[str]) -> None:
+    def __init__(self, faults: list[str], lines: list[int] | None = None) -> None:
         super().__init__("\n".join(faults))
-        self.faults = faults
+        self.faults, self.lines = faults, lines or [0] * len(faults)
 
 
 class ModelError(EdgedError):
     """A model file that cannot be used, and why."""
+
+
+class LabelsError(ModelError):
+    """The labels are to blame, and not the model's file."""

@@ -15,11 +15,15 @@ def command(config: Path | None, as_json: bool) -> None:
     A daemon notices by itself when the file is written; this waits for the verdict. A config with a fault changes nothing:
     all faults are listed, and what ran before still runs.
     """
-    from edged.config.reading import find_state_folder
+    from edged.config.reading import find_daemon_folder
     from edged.process.control import ask
-    from edged.system.text import printable_all
+    from edged.system.text import printable, printable_all
 
-    done = printable_all(ask(find_state_folder(config), {"verb": "reload"}, ("changed", "at_start", "model", "note")))
+    def tell(doing: str) -> None:
+        click.echo(printable(doing), err=True)
+
+    needs = ("changed", "at_start", "model", "note")
+    done = printable_all(ask(find_daemon_folder(config), {"verb": "reload"}, needs, on_progress=tell))
     if as_json:
         click.echo(json.dumps({key: done[key] for key in ("changed", "at_start", "model", "note")}))
         return

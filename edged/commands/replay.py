@@ -31,9 +31,9 @@ def command(since: float, config: Path | None, as_json: bool) -> None:
     The last 10,000 delivered events are kept (outbox.keep_rows). They go out as they were, with their first id, those
     older than 60 s on the topic backlog; subscribers that have them already know them by the id.
     """
-    from edged.config.reading import find_state_folder
+    from edged.config.reading import find_daemon_folder
     from edged.process.control import ask
 
-    answer = ask(find_state_folder(config), {"verb": "replay", "since_s": since}, ("replayed",))
+    answer = ask(find_daemon_folder(config), {"verb": "replay", "since_s": since}, ("replayed",))
     count = answer["replayed"] if isinstance(answer["replayed"], int) else 0
     click.echo(json.dumps({"replayed": count}) if as_json else f"{count} event{'' if count == 1 else 's'} will be sent again")

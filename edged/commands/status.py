@@ -12,12 +12,12 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 def command(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon looks with, sees with and waits for."""
-    from edged.config.reading import find_state_folder
+    from edged.config.reading import find_daemon_folder
     from edged.errors import UnavailableError
     from edged.process.control import ask
     from edged.system.text import printable_all
 
-    answer = printable_all(ask(find_state_folder(config), {"verb": "status"}, ("model", "health")))
+    answer = printable_all(ask(find_daemon_folder(config), {"verb": "status"}, ("model", "health")))
     answer.pop("ok")
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False))

@@ -20,7 +20,7 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     until `edged use --clear`.
     """
     from edged.config.profile import FILE, MARK
-    from edged.config.reading import find_state_folder
+    from edged.config.reading import find_daemon_folder
     from edged.process.control import ask
     from edged.system.text import printable, printable_all
 
@@ -28,13 +28,17 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
         raise click.UsageError("name a model, auto or @PROFILE, or give --clear")
     if write and (wish is None or wish.startswith(MARK)):
         raise click.UsageError("--write needs a model's name or auto: a profile has its own place in the file")
+
+    def tell(doing: str) -> None:
+        click.echo(printable(doing), err=True)
+
     asked = {"verb": "use", "wish": FILE if wish is None else wish}
-    done = printable_all(ask(find_state_folder(config), asked, ("changed", "model", "note")))
+    done = printable_all(ask(find_daemon_folder(config), asked, ("changed", "model", "note"), on_progress=tell))
     if write and wish is not None:
         from edged.config.edit import write_model_name
 
         path = write_model_name(config, wish)
-        ask(find_state_folder(config), {"verb": "reload"})
+        ask(find_daemon_folder(config), {"verb": "reload"}, on_progress=tell)
         done["note"] = " ".join(filter(None, (str(done["note"] or ""), f"written to {printable(str(path))}")))
     if as_json:
         click.echo(json.dumps({key: done[key] for key in ("changed", "model", "note")}))

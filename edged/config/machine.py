@@ -9,7 +9,7 @@ from edged.config.complete import Values, get, is_path
 from edged.config.faults import Fault, show
 from edged.config.reading import Reading, Settings, choose_state_folder, read_settings
 from edged.config.source import Keys
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError, LabelsError, ModelError
 from edged.models.labels import load_labels
 from edged.models.store import Store
 from edged.system.text import did_you_mean
@@ -107,9 +107,10 @@ def _models(settings: Settings, store: Store) -> Iterator[Fault]:
             yield from faults
             if not faults:
                 store.find(model.name, model.labels, model.family)
+        except LabelsError as error:
+            yield Fault((*above, "model", "labels" if model.labels else key), str(error))
         except ModelError as error:
-            about_labels = model.labels and str(error).startswith(model.labels)
-            yield Fault((*above, "model", "labels" if about_labels else key), str(error))
+            yield Fault((*above, "model", key), str(error))
 
 
 def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]:

@@ -20,12 +20,15 @@ from edged.config.faults import Fault, to_fault, to_key
 from edged.config.settings import STATE_FOLDER, Settings
 from edged.config.source import Keys, Source, faults_of, load_source, salvage
 from edged.errors import ConfigError
+from edged.process.control import SOCKET
 from edged.system.text import escaped
 
 __all__ = [
     "Reading",
     "Settings",
+    "choose_daemon_folder",
     "choose_state_folder",
+    "find_daemon_folder",
     "find_state_folder",
     "leaves",
     "load_settings",
@@ -55,7 +58,8 @@ class Reading:
         if len(faults) > _MOST_FAULTS:
             last = faults[_MOST_FAULTS]
             faults[_MOST_FAULTS:] = [Fault(last.keys, f"{last.what}; and {len(faults) - _MOST_FAULTS - 1} faults more")]
-        return ConfigError([escaped(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults])
+        sentences = [escaped(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults]
+        return ConfigError(sentences, [self._line(fault.keys) for fault in faults])
 
     def _line(self, keys: Keys) -> int:
         """The line of the key, or of the nearest table above that stands in the file."""
@@ -125,6 +129,20 @@ def find_state_folder(path: Path | None) -> Path:
         wanted = salvage(path or SYSTEM_FILE, "state_folder")
     is_usable = isinstance(wanted, str) and wanted.startswith("/") and wanted.isprintable()
     return Path(wanted) if is_usable else choose_state_folder(Path(STATE_FOLDER))
+
+
+def find_daemon_folder(path: Path | None) -> Path:
+    """Where a command looks for the daemon of this config. Never raises."""
+    found, wanted = find_state_folder(path), Path(STATE_FOLDER)
+    return choose_daemon_folder(wanted) if found == choose_state_folder(wanted) else found
+
+
+def choose_daemon_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """`wanted`, also for who may not write there: a member of the daemon's group may ask it. The user's own where only that
+    one has a daemon's socket.
+    """
+    own = choose_state_folder(wanted, environ)
+    return own if os.path.lexists(own / SOCKET) and not os.path.lexists(wanted / SOCKET) else wanted
 
 
 def to_name(keys: Keys) -> str:

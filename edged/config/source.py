@@ -63,7 +63,7 @@ def faults_of(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError([escaped(fault) for fault in error.faults]) from None
+        raise ConfigError([escaped(fault) for fault in error.faults], error.lines) from None
     except ReadError as error:
         raise ConfigError([escaped(_sentence(path, error))]) from None
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError, MemoryError) as error:
@@ -96,15 +96,17 @@ def _owner(path: Path) -> str:
 def _parse(path: Path, text: str) -> Source:
     if found := _LONG_KEY.search(_TEXTS.sub('""', text).replace('""', "x")):
         line = text.count("\n", 0, max(0, text.find(found[0][:40]))) + 1
-        raise ConfigError([f"{path}:{line}: a key of more than {DEEPEST} parts: no key of edged has so many"])
+        raise ConfigError([f"{path}:{line}: a key of more than {DEEPEST} parts: no key of edged has so many"], [line])
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_to_fault(path, text, str(error))]) from None
+        sentence, line = _to_fault(path, text, str(error))
+        raise ConfigError([sentence], [line]) from None
     except (ValueError, RecursionError) as error:
         # tomllib passes on what Python says of a number of 5,000 digits, and runs out of stack in 1,000 brackets
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigError([f"{path}:{_unfinished(text, 1)}: not TOML: {said}"]) from None
+        line = _unfinished(text, 1)
+        raise ConfigError([f"{path}:{line}: not TOML: {said}"], [line]) from None
     if why := _excess(values):
         raise ConfigError([f"{path}: {why}"])
     return Source(str(path), values, find_lines(text), text.encode())
@@ -167,7 +169,7 @@ def _decode(path: Path, data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}:{line}: not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"]) from None
+        raise ConfigError([f"{path}:{line}: not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"], [line]) from None
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
@@ -205,15 +207,15 @@ def _paths(brought: dict[str, Any], above: Keys = ()) -> Iterator[Keys]:
             yield from _paths(inner, (*above, key))
 
 
-def _to_fault(path: Path, text: str, said: str) -> str:
-    """tomllib says where it noticed; an unclosed bracket is to be mended where it was opened."""
+def _to_fault(path: Path, text: str, said: str) -> tuple[str, int]:
+    """(sentence, line). tomllib says where it noticed; an unclosed bracket is to be mended where it was opened."""
     found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
     if found is None:
-        return f"{path}: not TOML: {said}"
+        return f"{path}: not TOML: {said}", 0
     what = said[: found.start()]
     noticed = int(found[1]) if found[1] else text.rstrip().count("\n") + 1
     opened = _unfinished(text, noticed)
     if opened < noticed:
-        return f"{path}:{opened}: not TOML: {what}; it begins here and was noticed in line {noticed}"
+        return f"{path}:{opened}: not TOML: {what}; it begins here and was noticed in line {noticed}", opened
     column = f", column {found[2]}" if found[2] else ""
-    return f"{path}:{noticed}: not TOML: {what}{column}"
+    return f"{path}:{noticed}: not TOML: {what}{column}", noticed

@@ -1,6 +1,5 @@
 """The config file, as `edged check` sees it."""
 
-import re
 import shlex
 from pathlib import Path
 
@@ -17,29 +16,27 @@ from edged.system.text import shown_address
 CAMERA_PASSWORD = "/etc/edged/camera_password"  # what the unit hands over as a credential
 
 
-def read_config(path: Path | None) -> tuple[Reading | None, list[str]]:
-    """The reading, or None for what is no TOML at all, and every fault as a sentence. Opens no device."""
+def read_config(path: Path | None) -> tuple[Reading | None, ConfigError | None]:
+    """The reading, or None for what is no TOML at all, and every fault. Opens no device."""
     try:
         reading = read_settings(path)
     except ConfigError as error:
-        return None, error.faults
+        return None, error
     try:
         found = reading.to_error(surroundings(reading))
     except ModelError:  # a damaged card in the state folder, which the models' room tells
         found = reading.to_error()
-    return reading, found.faults if found else []
+    return reading, found
 
 
-def check_config(site: Site, path: Path | None, reading: Reading | None, faults: list[str]) -> Finding:
+def check_config(site: Site, path: Path | None, reading: Reading | None, error: ConfigError | None) -> Finding:
     file = str(path or SYSTEM_FILE)
     option = f" -c {shlex.quote(file)}" if path else ""
-    if faults:
-        places = [re.match(rf"{re.escape(file)}:(\d+)", fault) for fault in faults]
-        lines = [int(place[1]) for place in places if place]
-        cure = to_comment_out(site, file, lines if len(lines) == len(faults) else [])
+    if error is not None:
+        cure = to_comment_out(site, file, error.lines if all(error.lines) else [])
         if site.data(file, 1) is None:
             cure = f"ls -ld {shlex.quote(file)}"
-        return fail("config", "; ".join(faults), f"{cure}\nedged check{option}")
+        return fail("config", "; ".join(error.faults), f"{cure}\nedged check{option}")
     from_file = reading.source.file if reading is not None else ""
     return ok("config", from_file or f"no {SYSTEM_FILE}: the defaults")
 

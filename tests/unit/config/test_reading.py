@@ -1,5 +1,6 @@
 """The config: what a file comes to, where each value came from, and that nothing in it can break the reading."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -10,11 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edged.config.faults import show
-from edged.config.reading import choose_state_folder, load_settings, read_settings, to_settings
+from edged.config.reading import choose_daemon_folder, choose_state_folder, load_settings, read_settings, to_settings
 from edged.config.settings import Settings, to_device
 from edged.config.source import LONGEST, Source, find_lines
 from edged.decision import Thresholds, to_thresholds
 from edged.errors import ConfigError
+from edged.process.control import SOCKET
 from edged.system.files import shipped
 
 JARGON = re.compile(
@@ -225,3 +227,40 @@ def test_a_camera_s_password_is_in_no_fault(tmp_path: Path, kind: str, source: s
         load_settings(written(tmp_path, f'[camera]\nkind = "{kind}"\nsource = "{source}"\n'))
     except ConfigError as error:
         assert "hunter2" not in str(error)
+
+
+def test_a_command_finds_the_daemon_of_who_may_not_write_in_its_folder(tmp_path: Path) -> None:
+    """A member of the daemon's group may pass through its folder (0750) and ask, but writes nothing there."""
+    service, own = tmp_path / "service", {"XDG_STATE_HOME": str(tmp_path / "own")}
+    service.mkdir(mode=0o750)
+    (tmp_path / "own/edged").mkdir(parents=True)
+    for path in (service / SOCKET, tmp_path / "own/edged" / SOCKET):
+        assert choose_daemon_folder(service, own) == service
+        path.touch()
+    assert choose_daemon_folder(service, own) == service
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_the_groups_member_finds_it_as_the_service_document_says(tmp_path: Path) -> None:
+    for folder in tmp_path.parents:
+        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001 and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    tmp_path.chmod(0o711)
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service").chmod(0o750)
+    os.chown(tmp_path / "service", 0, 54321)
+    (tmp_path / "service" / SOCKET).touch()
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([54321])
+        os.setresgid(54320, 54320, 54320)
+        os.setresuid(54320, 54320, 54320)
+        own = {"XDG_STATE_HOME": "/nowhere"}
+        found = choose_state_folder(tmp_path / "service", own), choose_daemon_folder(tmp_path / "service", own)
+        os.write(tells, "\n".join(map(str, found)).encode())
+        os._exit(0)
+    os.close(tells)
+    os.waitpid(child, 0)
+    assert os.read(told, 4096).decode().split() == ["/nowhere/edged", str(tmp_path / "service")]
+    os.close(told)

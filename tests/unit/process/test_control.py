@@ -80,7 +80,7 @@ def test_a_daemon_that_never_ends_is_given_up(tmp_path: Path) -> None:
         listening.listen()
         thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
-        with pytest.raises(UnavailableError, match="is not done after 0.5 s"):
+        with pytest.raises(UnavailableError, match=r"is not done after 0\.5 s"):
             ask(tmp_path, {"verb": "do"}, longest_s=0.5)
         thread.join()
 

@@ -22,6 +22,7 @@ FACTS = RUNTIME | {"threads": 1, "input": INPUT, "label_count": 3, "output": "lo
 TIMING = {"capture": -1.5, "preprocess": 1.0, "invoke": 2.0, "postprocess": 0}
 MODEL = {"path": "/x", "sha256": "0" * 64, "labels": 3, "output": None, "threads": 1}
 REGION = [0, 0.0, 1, 1.0]
+GATE = {"threshold": 0.1, "max_interval_s": 1.0}
 # one of each word that may go each way
 SAID: list[tuple[Vocabulary, str, dict[str, object]]] = [
     (FROM_VISION, "ready", {"pid": 1}),
