@@ -28,7 +28,10 @@ _KINDS: dict[str, tuple[str, str]] = {
     "not_watched": ("{path} is not watched ({reason}); use 'edged reload' after a change", "run 'edged reload'"),
     "damaged_file": ("{reason}", ""),
     "damaged_card": ("{reason}", ""),
-    "delivery": ("{reason}", ""),
+    "broker": ("{reason}", "run 'edged doctor'"),
+    "broker_warning": ("{reason}", ""),
+    "client_id_taken": ("{reason}", "set mqtt.client_id to another name on one of the two"),
+    "outbox": ("{reason}", ""),
     "events_refused": (
         "the broker refused {count:g} events since it last took one: {reason}",
         "check its access list and its limits; edged outbox list shows them",

@@ -135,8 +135,8 @@ class Dispatch:
     @property
     def faults(self) -> list[StandingFault]:
         """What does not work as it should, between the outbox and the broker."""
-        sentences = [*self._broker.degraded, *self._outbox.degraded]
-        return [*(to_standing("delivery", reason=sentence) for sentence in sentences), *self._sender.faults]
+        outbox = [to_standing("outbox", reason=sentence) for sentence in self._outbox.degraded]
+        return [*self._broker.faults, *outbox, *self._sender.faults]
 
     @property
     def degraded(self) -> list[str]:

@@ -29,10 +29,10 @@ class Settable:
 
 @dataclass(frozen=True, slots=True)
 class RunningDaemon:
-    """The daemon that runs here with this config: its process (0: none does), and what it says does not work."""
+    """The daemon that runs here with this config: its process (0: none does), and the kinds of its faults."""
 
     pid: int = 0
-    degraded: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def check_broker(
@@ -228,9 +228,8 @@ def _without(here: Mosquitto, *keys: str) -> str:
 def check_client_id(access: Access, heard: Talk, running: RunningDaemon, set_id: str) -> Finding:
     """Asked without taking the id: a daemon notices a rival itself, and says so to who asks, and in its retained `health`."""
     online = heard.retained.get("status") == b"online"
-    sentences = [*running.degraded, *to_degraded(heard.retained.get("health", b""))]
-    rival = next((one for one in sentences if "mqtt.client_id" in one), "")
-    if rival and (running.pid or online):
+    faults = {*running.faults, *to_fault_kinds(heard.retained.get("health", b""))}
+    if "client_id_taken" in faults and (running.pid or online):
         return fail("client-id", f"two clients have the id {access.client_id} and throw each other out", set_id)
     if running.pid:
         return ok("client-id", f"{access.client_id}, used by edged here (process {running.pid})")
@@ -240,14 +239,14 @@ def check_client_id(access: Access, heard: Talk, running: RunningDaemon, set_id:
     return ok("client-id", f"{access.client_id}, not in use")
 
 
-def to_degraded(payload: bytes) -> list[str]:
-    """The sentences of a health message; [] for anything else."""
+def to_fault_kinds(payload: bytes) -> list[str]:
+    """The kinds of the faults of a health message; [] for anything else."""
     try:
         health = json.loads(payload)
     except (ValueError, RecursionError):
         return []
-    found = health.get("degraded") if isinstance(health, dict) else None
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    found = health.get("faults") if isinstance(health, dict) else None
+    return [str(one.get("kind")) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _is_own(access: Access) -> bool:

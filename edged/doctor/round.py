@@ -1,5 +1,6 @@
 """The doctor's round: every room once, in the order in which one thing rests on another."""
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ from edged.config.parts import to_access
 from edged.config.reading import Reading, Settings
 from edged.config.settings import STATE_FOLDER
 from edged.delivery.broker.access import CREDENTIAL, Access
-from edged.doctor.broker import CHECKS, RunningDaemon, Settable, check_broker
+from edged.doctor.broker import CHECKS, RunningDaemon, Settable, check_broker, to_fault_kinds
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock
 from edged.doctor.finding import Finding, skipped
@@ -115,10 +116,10 @@ def find_running(state_folder: Path) -> RunningDaemon:
     if not pid:
         return RunningDaemon()
     try:
-        degraded = ask(state_folder, {"verb": "status"}, silence_s=_PATIENCE_S, longest_s=_PATIENCE_S)["health"]["degraded"]
-    except (EdgedError, KeyError, TypeError):
-        degraded = []
-    return RunningDaemon(pid, tuple(map(str, degraded)) if isinstance(degraded, list) else ())
+        status = ask(state_folder, {"verb": "status"}, silence_s=_PATIENCE_S, longest_s=_PATIENCE_S)
+    except EdgedError:
+        return RunningDaemon(pid)
+    return RunningDaemon(pid, tuple(to_fault_kinds(json.dumps(status.get("health")).encode())))
 
 
 def _with_credential(site: Site, access: Access) -> Access:

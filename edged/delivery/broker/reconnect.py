@@ -10,6 +10,7 @@ from typing import Protocol
 
 from edged.delivery.broker.access import Access
 from edged.delivery.broker.connection import COMMAND_BYTES, TAKEN_OVER, BrokerLimits, Connection, Disconnect
+from edged.faults import StandingFault, to_standing
 
 log = logging.getLogger("edged")
 
@@ -87,8 +88,13 @@ class Broker:
         return self._now is not None and self._now.has_room
 
     @property
+    def faults(self) -> list[StandingFault]:
+        found = {"broker": self._trouble, "client_id_taken": self._rival, "broker_warning": self._warning}
+        return [to_standing(kind, reason=sentence) for kind, sentence in found.items() if sentence]
+
+    @property
     def degraded(self) -> list[str]:
-        return [sentence for sentence in (self._trouble, self._rival, self._warning) if sentence]
+        return [fault.sentence for fault in self.faults]
 
     def fits(self, topic: str, payload: bytes) -> bool:
         """Whether the broker takes a message of this size; it says so only with MQTT 5."""
