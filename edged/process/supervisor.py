@@ -67,12 +67,8 @@ class Child:
 def fork_vision(theirs: Pipe) -> Child:
     """Start the vision process with its end of the pipe. Raises OSError."""
     command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
-<<<<<<< HEAD
     nowhere = subprocess.DEVNULL  # what it prints to stdout would stand in the log as our own words
-    return subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE)
-=======
-    return Child(subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE))
->>>>>>> 4df585a (daemon: tested whole in one process, with a vision process that the test plays; make coverage; the config is watched along its whole way)
+    return Child(subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE))
 
 
 class Supervision:
@@ -116,11 +112,7 @@ class Supervision:
             return
         finally:
             theirs.close()
-<<<<<<< HEAD
         self._allowance, self.is_distrusted = Allowance(), False
-        self._pidfd = os.pidfd_open(child.pid)
-=======
->>>>>>> 4df585a (daemon: tested whole in one process, with a vision process that the test plays; make coverage; the config is watched along its whole way)
         self._child, self._pipe, self._why_killed, self._started_at = child, ours, "", self._loop.time()
         os.set_blocking(child.stderr_fd, False)
         self._loop.add_reader(ours.fileno(), self._receive)

@@ -78,3 +78,11 @@ def rate_hz(times_ns: Sequence[int], now_ns: int | None = None, window_s: float 
     if len(recent) < 2:
         return 0.0
     return round((len(recent) - 1) / max(1e-9, (now_ns - recent[0]) / 1e9), 2)
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process (VmHWM of /proc/self/status)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
