@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # Most of their time the tests wait for a process, a camera or a broker: four side by side fit on two cores.
 WORKERS ?= -n 4 --dist worksteal
 
-.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh wheel deb docs clean
+.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh wheel coverage deb docs clean
 
 ##@ Every day
 
@@ -71,6 +71,10 @@ wheel: $(VENV)/dev ## dist/edged-VERSION-py3-none-any.whl
 
 deb: $(VENV)/bin/python ## dist/edged_VERSION~deb12|13_ARCH.deb, with everything inside: make deb ARCH=arm64|amd64 SUITE=bookworm|trixie
 	$(BIN)/python packaging/deb.py $(or $(SUITE),trixie) $(or $(ARCH),arm64)
+
+coverage: $(VENV)/dev ## the control plane by tests that start no process: below 90 % of its lines and branches it fails
+	$(BIN)/python -m coverage run --branch --source=edged/rollout,edged/daemon -m pytest -q tests/unit/rollout tests/unit/daemon
+	$(BIN)/python -m coverage report --fail-under=90
 
 docs: $(VENV)/dev ## the documents that are made from the code: schemas, rooms, the tables of config.md
 	$(BIN)/python docs/write_schemas.py

@@ -96,7 +96,7 @@ def to_camera(settings: Settings) -> dict[str, Any]:
 def to_tuning(old: Settings, new: Settings) -> dict[str, Any] | None:
     """What a running vision process is told of another [camera] or [gate]; None where it takes a new process."""
     before, after = to_camera(old), to_camera(new)
-    live = {"region", "max_age_ms", "gate"}
+    live = {"region", "max_age_ms", "gate", "pictures"}
     for settings in (before, after):
         settings["camera"].pop("fps")
     if any(before[key] != after[key] for key in before.keys() - live):

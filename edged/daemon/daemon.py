@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 
 from edged.config.parts import to_rules
 from edged.config.watch import ConfigWatch
@@ -14,7 +15,8 @@ from edged.daemon.watchdog import Service
 from edged.delivery.publisher import Courier
 from edged.faults import StandingFault, to_standing
 from edged.process.control import Control
-from edged.process.supervisor import Supervision
+from edged.process.pipe import Pipe
+from edged.process.supervisor import Child, Supervision, fork_vision
 from edged.rollout.apply import Apply
 from edged.rollout.changes import Changes
 from edged.rollout.effects import STOP_S, Effects
@@ -32,14 +34,14 @@ _FRESH_S = 15.0  # a result that is older proves nothing any more
 class Daemon:
     """Thread: the event loop's. No part knows it."""
 
-    def __init__(self, start: Start, clock: Clock) -> None:
+    def __init__(self, start: Start, clock: Clock, fork: Callable[[Pipe], Child] = fork_vision) -> None:
         settings, installed = start.intent.settings(), start.active.installed
         folder, notify, self._tasks = settings.state_folder, open_notify(), Tasks()
         self._dispatch = open_dispatch(
             device=settings.device, state_folder=folder, mqtt=settings.mqtt, outbox=settings.outbox, clock=clock
         )
         self._publisher = Courier(self._dispatch, clock, to_rules(settings, installed.card, installed.labels), result_fps=0)
-        self._vision = Supervision()
+        self._vision = Supervision(fork)
         effects = Effects(self._vision, self._publisher, self._dispatch)
         self._apply = Apply(start, LastGood(folder), effects, self._tasks)
         self._changes = Changes(self._apply, effects, self._tasks)

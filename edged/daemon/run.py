@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from edged.daemon.daemon import Daemon
 from edged.daemon.state_folder import tidy
 from edged.errors import EdgedError
-from edged.process.supervisor import GOOD_RUN_S
+from edged.process.pipe import Pipe
+from edged.process.supervisor import GOOD_RUN_S, Child, fork_vision
 from edged.rollout.startup import Start, Starts, begin, find_config
 from edged.system.clock import Clock
 from edged.system.lock import claimed
@@ -18,7 +20,7 @@ from edged.system.lock import claimed
 log = logging.getLogger("edged")
 
 
-def run(path: Path | None) -> int:
+def run(path: Path | None, fork: Callable[[Pipe], Child] = fork_vision) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start."""
     clock, found = Clock(), find_config(path)
     with claimed(found.state_folder):
@@ -33,12 +35,12 @@ def run(path: Path | None) -> int:
         except EdgedError:
             starts.end()  # nothing ran, so nothing crashed
             raise
-        code = asyncio.run(_run(start, clock, starts))
+        code = asyncio.run(_run(start, clock, starts, fork))
         starts.end()
         return code
 
 
-async def _run(start: Start, clock: Clock, starts: Starts) -> int:
+async def _run(start: Start, clock: Clock, starts: Starts, fork: Callable[[Pipe], Child]) -> int:
     loop = asyncio.get_running_loop()
     failed: list[BaseException] = []
     stop = asyncio.Event()
@@ -52,7 +54,7 @@ async def _run(start: Start, clock: Clock, starts: Starts) -> int:
     loop.set_exception_handler(on_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    daemon = Daemon(start, clock)
+    daemon = Daemon(start, clock, fork)
     daemon.start()
     loop.call_later(GOOD_RUN_S, starts.end)
     await stop.wait()

@@ -66,7 +66,10 @@ async def _ask(what: str, wanted: Wanted) -> None:
     request = json.dumps({"do": what, **asdict(wanted), "state_folder": str(wanted.state_folder)})
     command = (sys.executable, "-P", "-m", "edged.models.background", str(os.getpid()))
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
+    except OSError as error:  # no memory, or no more processes: it may pass
+        raise ModelError(f"the process that tries models could not be started: {error.strerror or error}") from None
     try:
         answer, _ = await asyncio.wait_for(process.communicate(request.encode()), _LONGEST_S[what])
     except TimeoutError:
@@ -76,12 +79,19 @@ async def _ask(what: str, wanted: Wanted) -> None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    try:
-        reason = json.loads(answer)["error"]
-    except (ValueError, KeyError):
-        reason = f"the process that tries models ended with {process.returncode}"
+    if (reason := to_reason(answer)) is None:
+        raise ModelError(f"the process that tries models ended with {process.returncode}")
     if reason:
         raise ModelError(reason)
+
+
+def to_reason(answer: bytes) -> str | None:
+    """Why it was refused, empty when it was not; None for what is no answer. Pure."""
+    try:
+        reason = json.loads(answer)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return reason if isinstance(reason, str) else None
 
 
 def main() -> None:

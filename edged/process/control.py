@@ -147,15 +147,15 @@ def ask(
             end.sendall(json.dumps(request | {"progress": True}).encode() + b"\n")
             lines = _Lines(end, silence_s, ends_s)
             while (answer := to_request(lines.next())) is not None and "progress" in answer:
-                if time.monotonic() > ends_s:
-                    raise UnavailableError(f"edged answers at {path}, but is not done after {longest_s:g} s; see its log")
                 if (now := str(answer["progress"])) not in ("", told):
                     told = now
                     on_progress(now)
         except PermissionError:
             raise UnavailableError(f"{path} may not be opened by this user; be root or a member of its group") from None
         except TimeoutError:
-            raise UnavailableError(f"edged is there at {path}, but gave no sign of life for {silence_s:g} s; see its log") from None
+            is_slow = told and time.monotonic() >= ends_s
+            what = f"is not done after {longest_s:g} s" if is_slow else f"gave no sign of life for {silence_s:g} s"
+            raise UnavailableError(f"edged is there at {path}, but {what}; see its log") from None
         except OSError as error:
             raise UnavailableError(
                 f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?"

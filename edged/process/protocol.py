@@ -109,6 +109,7 @@ _FRAMES = Word(dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", 
 _TIMING = Word({"capture": _NUMBER, "preprocess": _MS, "invoke": _MS, "postprocess": _MS})
 _REASON = Word({"reason": _SENTENCE})
 _NOTHING = Word({})
+_PICTURES = each(one_of("on_control", "on_event"), 2)
 _GATE = Word({"threshold": number(), "max_interval_s": number()})
 _INPUT = Word(
     {
@@ -160,12 +161,12 @@ TO_VISION: Vocabulary = {
             "frozen_s": number(0),
             "gate": maybe(_GATE),
             "failed_runs": _COUNT,
-            "pictures": each(one_of("on_control", "on_event"), 2),
+            "pictures": _PICTURES,
             "paused": truth,
         },
         frozenset({"watched", "no_frame_s", "frozen_s", "gate", "failed_runs", "pictures", "paused"}),
     ),
-    "tune": Word({"fps": number(0), "region": _REGION, "max_age_ms": _MS, "gate": maybe(_GATE)}),
+    "tune": Word({"fps": number(0), "region": _REGION, "max_age_ms": _MS, "gate": maybe(_GATE), "pictures": _PICTURES}),
     "load": Word(_MODEL | {"number": _COUNT, "trial": truth}, frozenset({"number", "trial"})),
     "settle": Word({"keep": truth}),
     "watch": Word({"indices": each(_COUNT, 100_000)}),

@@ -28,7 +28,6 @@ _KILLED_S = 0.5
 _RENEW_LIMIT_S = 2.0  # a camera's library that does not let it end is not waited for
 
 OnMessage = Callable[[str, dict[str, Any], bytes], None]
-Child = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +44,44 @@ class Gone:
     asked: bool
 
 
+class Child:
+    """A process that was forked. ended_fd: readable once it has ended; stderr_fd: what it prints."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        assert popen.stderr is not None
+        self._popen, self._stderr = popen, popen.stderr
+        self.pid, self.stderr_fd, self.ended_fd = popen.pid, popen.stderr.fileno(), os.pidfd_open(popen.pid)
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def poll(self) -> int | None:
+        """Its exit code, below 0 for the signal that it died of; None while it lives."""
+        return self._popen.poll()
+
+    def close(self) -> None:
+        os.close(self.ended_fd)
+        self._stderr.close()
+
+
 def fork_vision(theirs: Pipe) -> Child:
     """Start the vision process with its end of the pipe. Raises OSError."""
     command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
     nowhere = subprocess.DEVNULL  # what it prints to stdout would stand in the log as our own words
-    return subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE)
+    return Child(subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE))
 
 
 class Supervision:
     """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks)."""
 
     def __init__(self, fork: Callable[[Pipe], Child] = fork_vision) -> None:
-        """fork: starts the process; its stderr is a pipe."""
+        """fork: starts the process that has the other end of the pipe. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._fork = fork
         self._on_message: OnMessage = lambda *_: None
         self._on_gone: Callable[[Gone], None] = lambda _: None
         self._child: Child | None = None
         self._pipe: Pipe | None = None
-        self._pidfd = -1
         self._deadline: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._why_killed = ""
@@ -95,13 +113,11 @@ class Supervision:
         finally:
             theirs.close()
         self._allowance, self.is_distrusted = Allowance(), False
-        self._pidfd = os.pidfd_open(child.pid)
         self._child, self._pipe, self._why_killed, self._started_at = child, ours, "", self._loop.time()
-        assert child.stderr is not None
-        os.set_blocking(child.stderr.fileno(), False)
+        os.set_blocking(child.stderr_fd, False)
         self._loop.add_reader(ours.fileno(), self._receive)
-        self._loop.add_reader(self._pidfd, self._ended)
-        self._loop.add_reader(child.stderr.fileno(), self._relay)
+        self._loop.add_reader(child.ended_fd, self._ended)
+        self._loop.add_reader(child.stderr_fd, self._relay)
         self._expect_beat(START_LIMIT_S)
 
     @property
@@ -158,15 +174,14 @@ class Supervision:
         child = self._child
         if child is None:
             return
-        pidfd = os.dup(self._pidfd)
         self._forget()
         try:
-            if not await _until_ended(pidfd, deadline_s):
+            if not await _until_ended(child.ended_fd, deadline_s):
                 child.kill()
-                await _until_ended(pidfd, _KILLED_S)
+                await _until_ended(child.ended_fd, _KILLED_S)
             child.poll()
         finally:
-            os.close(pidfd)
+            child.close()
 
     def _receive(self) -> bool:
         """One message; False when none is there."""
@@ -200,10 +215,13 @@ class Supervision:
 
     def _relay(self) -> None:
         """What native libraries print, into the log; the runtime's INFO chatter is left out."""
-        assert self._child is not None and self._child.stderr is not None
-        said = self._child.stderr.read(65536)
+        assert self._child is not None
+        try:
+            said = os.read(self._child.stderr_fd, 65536)
+        except BlockingIOError:
+            return
         if not said:
-            self._loop.remove_reader(self._child.stderr.fileno())
+            self._loop.remove_reader(self._child.stderr_fd)
             return
         *lines, self._unfinished = (self._unfinished + said)[-65536:].split(b"\n")
         now_s = self._loop.time()
@@ -219,14 +237,16 @@ class Supervision:
             log.log(level, "vision: %s", line[:_LONGEST_LINE].decode(errors="replace"))
 
     def _ended(self) -> None:
-        assert self._child is not None
-        while self._pipe is not None and self._receive():  # its last words explain its end
+        child = self._child
+        assert child is not None
+        while self._receive():  # its last words explain its end
             pass
-        code = self._child.wait()
+        code = child.poll() or 0
         why = self._why_killed or (f"it died of {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}")
         ran_s = self._loop.time() - self._started_at
         asked = self._renewing
         self._forget()
+        child.close()
         if asked or ran_s > GOOD_RUN_S:
             self._delay_s = _FIRST_DELAY_S
         if asked:
@@ -244,25 +264,24 @@ class Supervision:
         return round(max(0.0, self._again.when() - self._loop.time()), 1) if self._again is not None else 0.0
 
     def _forget(self) -> None:
-        assert self._child is not None and self._child.stderr is not None and self._pipe is not None
+        """What is of this process only. Its descriptors are closed by whoever waits for its end."""
+        assert self._child is not None and self._pipe is not None
         if self._deadline is not None:
             self._deadline.cancel()
         self._relay()
-        for fd in (self._pipe.fileno(), self._pidfd, self._child.stderr.fileno()):
+        for fd in (self._pipe.fileno(), self._child.ended_fd, self._child.stderr_fd):
             self._loop.remove_reader(fd)
         self._pipe.close()  # which also tells it to end, if it still listens
-        os.close(self._pidfd)
-        self._child.stderr.close()
         self._child, self._pipe = None, None
 
 
-async def _until_ended(pidfd: int, deadline_s: float) -> bool:
+async def _until_ended(ended_fd: int, deadline_s: float) -> bool:
     """False when it lives on. No thread waits, so that nothing holds up the end of the loop."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
+    loop.add_reader(ended_fd, ended.set)
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), deadline_s)
     finally:
-        loop.remove_reader(pidfd)
+        loop.remove_reader(ended_fd)
     return ended.is_set()

@@ -101,10 +101,11 @@ class Changes:
             return intent.settings(wish=wish)
 
         try:
-            wanted = to_new()
-            self._apply.turns.end(_overtaken(wish))
             note = ""
-            if self._needs_model(wanted):
+            if not self._needs_model(to_new()):
+                self._apply.turns.end(_overtaken(wish))
+                await self._apply.turns.until_idle()
+            else:
                 note = await self._to_model(to_new, door if wish != FILE else "config", wish)
                 self._apply.changed()
         except EdgedError as error:
@@ -177,7 +178,7 @@ class Changes:
         try:
             active = await asyncio.to_thread(selector.step_to, step.name, apply.chosen)
             active = replace(active, rate=step.rate, governed=governor.reason)
-            note = await apply.turns.take(apply.try_model(active, float("inf")), _overtaken("the governor"))
+            note = await apply.turns.take(step, lambda: apply.try_model(active, float("inf")), _overtaken("the governor"))
         except EdgedError as error:
             log.error("governor: %s", error)
             if apply.governor is governor:
@@ -202,13 +203,13 @@ class Changes:
 
     async def _measure(self, selector: Selector) -> None:
         apply = self._apply
-        chosen = await self._fit.run(selector)
+        chosen = await self._fit.run(selector.fit)
         while apply.turns.is_busy:
             await apply.turns.until_idle()
         if chosen is None or apply.selector is not selector:
             return
         try:
-            await apply.turns.take(apply.try_model(chosen, selector.limit_ms), _overtaken("auto"))
+            await apply.turns.take(selector, lambda: apply.try_model(chosen, selector.limit_ms), _overtaken("auto"))
         except ModelError as error:
             apply.behind(error, apply.settings)
             return
@@ -224,7 +225,7 @@ class Changes:
 
     async def _to_model(self, to_new: Callable[[], Settings], door: str, who: str) -> str:
         """To the model of other settings, on trial, as the newest that is asked for. Raises EdgedError, and the old one runs."""
-        return await self._apply.turns.take(self._try(to_new, door), _overtaken(who))
+        return await self._apply.turns.take(to_wanted(to_new()), lambda: self._try(to_new, door), _overtaken(who))
 
     async def _try(self, to_new: Callable[[], Settings], door: str) -> str:
         new = to_new()

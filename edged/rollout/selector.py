@@ -147,13 +147,13 @@ class BackgroundFit:
         self._tell, self._pause = tell, pause
         self.fault: StandingFault | None = None
 
-    async def run(self, selector: Selector) -> Active | None:
+    async def run(self, fit: Callable[[], Awaitable[Active | None]]) -> Active | None:
         """What was chosen; None when nothing fits. Measures for minutes. Cancelling ends the measuring."""
         self.fault, pause_s = None, FIRST_PAUSE_S
         log.info("model: auto measures in the background; what runs goes on meanwhile")
         while True:
             try:
-                chosen = await selector.fit()
+                chosen = await fit()
             except EdgedError as error:
                 self.fault = to_standing("fit_failed", reason=str(error))
                 log.error("%s, in %g s", self.fault.sentence, pause_s)

@@ -1,8 +1,9 @@
 """Work in the background of the event loop: a bug in it is told to the loop, and all of it ends with `close`."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from edged.errors import EdgedError
 
@@ -41,7 +42,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
-        self._why: dict[asyncio.Task[Any], EdgedError] = {}
+        self._what: object = None
+        self._why: WeakKeyDictionary[asyncio.Task[Any], EdgedError] = WeakKeyDictionary()
 
     @property
     def is_busy(self) -> bool:
@@ -57,17 +59,18 @@ class Turns:
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
-    async def take(self, work: Coroutine[Any, Any, Done], overtakes: EdgedError) -> Done:
-        """Do this now. Raises what the work raises, or the EdgedError for which it had to end."""
-        self.end(overtakes)
-        task = self._task = asyncio.get_running_loop().create_task(work)
-        try:
-            done: Done = await task
-            return done
-        except asyncio.CancelledError:
-            if (why := self._why.get(task)) is not None:
-                raise why from None
-            task.cancel()
-            raise
-        finally:
-            self._why.pop(task, None)
+    async def take(self, what: object, work: Callable[[], Coroutine[Any, Any, Done]], overtakes: EdgedError) -> Done:
+        """Do this now; where the same goes on already, wait for it.
+
+        Raises what the work raises, or the EdgedError for which it had to end. What nobody waits for any more goes on.
+        """
+        task = self._task
+        if task is None or task.done() or what != self._what:
+            self.end(overtakes)
+            task, self._what = asyncio.get_running_loop().create_task(work()), what
+            self._task = task
+        await asyncio.wait([task])
+        if task.cancelled() and (why := self._why.get(task)) is not None:
+            raise why
+        done: Done = task.result()
+        return done

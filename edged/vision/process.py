@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edged.errors import ModelError
 from edged.process.pipe import NotOursError, Pipe
 from edged.system.figures import peak_memory_mb
-from edged.system.shapes import WHOLE, Region
+from edged.system.shapes import WHOLE
 from edged.system.text import to_sentence
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
@@ -31,8 +31,7 @@ from edged.vision.snapshot import to_jpeg
 _BEAT_S = 1.0
 _TOP = 16  # scores sent with each result, besides the watched ones
 _PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are bounded
-# libcamera does not always survive a fault; a new process does. Elsewhere opening the device again is enough
-_NEEDS_NEW_PROCESS = frozenset({"picamera2"})
+_NEEDS_NEW_PROCESS = frozenset({"picamera2"})  # libcamera does not always survive a fault; elsewhere opening it again does
 _OPENED_WITH_REGION = frozenset({"picamera2"})  # the others crop each frame
 _MANY_RUNS = 3
 _SHOWN = 10  # frames of a model on trial that the gate must let through
@@ -205,10 +204,13 @@ class Vision:
         self._report("starting", "", "")
         self._capture.start()
 
-    def _on_tune(self, fps: float, region: list[float], max_age_ms: float, gate: dict[str, float] | None) -> None:
+    def _on_tune(
+        self, fps: float, region: list[float], max_age_ms: float, gate: dict[str, float] | None, pictures: list[str]
+    ) -> None:
         """Other values for what is there already. The camera is opened again only where it was opened with one of them."""
-        part: Region = (region[0], region[1], region[2], region[3])
+        part = (region[0], region[1], region[2], region[3])
         is_other = fps != self._camera.get("fps") or (part != self._region and self._camera.get("kind") in _OPENED_WITH_REGION)
+        self._allowed = frozenset(pictures)
         with self._switching:  # between two frames
             self._region, self._slot.max_age_ms = part, max_age_ms
             self._camera = self._camera | {"fps": fps}
@@ -217,14 +219,7 @@ class Vision:
             self._capture.open_again(silent_s=max(self._no_frame_s, 2 / fps))
 
     def _on_load(
-        self,
-        path: str,
-        sha256: str,
-        labels: int,
-        output: OutputKind | None,
-        threads: int,
-        number: int = 0,
-        trial: bool = False,
+        self, path: str, sha256: str, labels: int, output: OutputKind | None, threads: int, number: int = 0, trial: bool = False
     ) -> None:
         """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames.
 

@@ -16,6 +16,7 @@ import pytest
 from edged.models.classify import find_pictures
 from edged.process.sandbox import SandboxError, ThrowAway
 from edged.vision.classify import PictureError, load_picture
+from tests.contract.victim import ANSWERS
 from tests.e2e.running import alive, children
 from tests.models import a_picture, any_model
 from tests.shared import SHARED, needs_shared
@@ -314,20 +315,28 @@ def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_is_told_by_its_signal(tmp_path: Path) -> None:
-    child = ThrowAway("tests.contract.victim", {})
+    child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
     assert child.ask("echo", {"x": 1}, 10) == ("echo", {"x": 1})
     with pytest.raises(SandboxError, match=r"crashed \(SIGSEGV\)"):
         child.ask("crash", {}, 10)
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
-    child = ThrowAway("tests.contract.victim", {})
+    child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
     with pytest.raises(SandboxError, match=r"no answer within 0\.2 s"):
         child.ask("hang", {}, 0.2)
 
 
 def test_a_process_that_eats_memory_meets_its_limit(tmp_path: Path) -> None:
-    child = ThrowAway("tests.contract.victim", {})
+    child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
     kind, told = child.ask("eat", {"mb": 4096}, 30)
     child.close()
     assert (kind, told) == ("full", {})
+
+
+@pytest.mark.parametrize("answer", ["[]", '{"x": 1}', "[" * 100_000, '{"kind": "echo", "x": -1}', "\\0", '{"kind": ["echo"]}'])
+def test_an_answer_that_is_none_ends_the_process(answer: str) -> None:
+    child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
+    with pytest.raises(SandboxError, match="an answer that is none of ours") as lost:
+        child.ask("say", {"text": answer}, 10)
+    assert lost.value.how == "nonsense" and not lost.value.is_for_want_of_time

@@ -47,7 +47,11 @@ SAID: list[tuple[Vocabulary, str, dict[str, object]]] = [
     (FROM_VISION, "model_failed", {"reason": "x"}),
     (FROM_VISION, "snapshot", {"last": True}),
     (TO_VISION, "configure", {"camera": {"kind": "v4l2"}, "region": REGION, "crop": "full", "max_age_ms": 1.0, "gate": None}),
-    (TO_VISION, "tune", {"fps": 1.0, "region": REGION, "max_age_ms": 1, "gate": {"threshold": 0.1, "max_interval_s": 1.0}}),
+    (
+        TO_VISION,
+        "tune",
+        {"fps": 1.0, "region": REGION, "max_age_ms": 1, "gate": {"threshold": 0.1, "max_interval_s": 1.0}, "pictures": []},
+    ),
     (TO_VISION, "load", MODEL | {"number": 1, "trial": True}),
     (TO_VISION, "settle", {"keep": True}),
     (TO_VISION, "watch", {"indices": [0, 1]}),

@@ -18,7 +18,7 @@ from edged.rollout.active import Active
 from edged.rollout.last_good import LastGood
 from edged.rollout.override import clear_override, load_override, save_override, to_override
 from edged.rollout.startup import Starts
-from edged.rollout.trial import BAD, GOOD, Proof
+from edged.rollout.switcher import BAD, GOOD, Proof
 
 
 def of(text: str) -> Settings:

@@ -8,6 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edged.rollout.active import Active
 from edged.rollout.switcher import (
+    BAD,
+    GOOD,
     LOAD_LIMIT_S,
     PROOF_LIMIT_S,
     Kill,
@@ -21,7 +23,6 @@ from edged.rollout.switcher import (
     Use,
     Wait,
 )
-from edged.rollout.trial import BAD, GOOD
 from tests.campaigns.size import count
 from tests.unit.rollout.actives import TOLD, active
 
