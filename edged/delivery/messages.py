@@ -8,11 +8,32 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 SCHEMA: Literal["edged/1"] = "edged/1"
 
 Unit = float  # 0..1
+
+# Words that a field may say. They stand in the schemas; more of them may come within edged/1.
+CAMERA_FAULTS = (
+    "absent",
+    "busy",
+    "dark",
+    "ended",
+    "format",
+    "frozen",
+    "hang",
+    "permission",
+    "process",
+    "read_error",
+    "safe_mode",
+    "unplugged",
+)
+GAP_REASONS = ("expired", "memory", "oldest", "power", "refused")
+
+
+def _words(*known: str) -> dict[str, JsonValue]:
+    return {"enum": list(known)}
 
 
 class Body(BaseModel):
@@ -36,7 +57,7 @@ class CameraState(Body):
     state: Literal["starting", "ok", "lost", "frozen", "paused"]
     since: str
     reason: str = Field("", description="a sentence when the state is not ok")
-    fault: str = Field("", description="one constant word: absent, busy, hang, …")
+    fault: str = Field("", description="one constant word; empty when nothing is wrong", json_schema_extra=_words("", *CAMERA_FAULTS))
 
 
 class State(Body):
@@ -44,7 +65,7 @@ class State(Body):
     score: Unit
     groups: dict[str, bool] = Field(default_factory=dict)
     paused: bool = False
-    valid_until: str
+    valid_until: str = Field(description="not to be believed after it; without a right clock: 15 s after it was received")
 
 
 class Seen(Body):
@@ -94,7 +115,7 @@ class Gap(Body):
     from_seq: int
     to_seq: int
     dropped: int
-    reason: str
+    reason: str = Field(json_schema_extra=_words(*GAP_REASONS))
 
 
 class Measurement(Body):
@@ -113,8 +134,30 @@ class DecisionRules(BaseModel):
     margin: float = Field(ge=0, le=1)
 
 
+class Info(Body):
+    """Who this is, and what may be asked of it."""
+
+    version: str = Field(description="of edged")
+    contract: Literal["edged/1"] = SCHEMA
+    device_id: str = Field(description="the same for as long as board, memory card and state folder are; no serial number can be read from it")
+    device: str = Field(description="as in the topics")
+    name: str = Field(description="for people")
+    board: str = Field(description="as the device tree or the processor says it")
+    arch: str
+    memory_mb: int
+    os: str = Field(description="name and version of the operating system")
+    python: str
+    cameras: list[str] = Field(description="kinds, not addresses: picamera2, v4l2, stream, pictures")
+    labels: list[str] = Field(description="what the running model can name; `none` and `unknown` come beside them")
+    groups: dict[str, list[str]]
+    wishes: list[str] = Field(description="what `model/set` takes: auto, names of models, @profiles, @file")
+    snapshots: list[Literal["control", "event"]] = Field(description="on what a JPEG is sent; empty: never")
+    page: str = Field("", description="address of the page; empty: there is none")
+
+
 class Model(Body):
     card: str
+    wish: str = Field(description="what is wished for, in the words of `model/set`: auto, a name, @profile, or @file for a path in the config")
     sha256: str
     runtime: str = Field(description="name and version, as the interpreter reported it")
     delegate: str = Field(description="the delegate that took nodes of the graph, or none")
@@ -171,6 +214,8 @@ class Health(Body):
     memory_mb: float = 0.0
     vision_memory_mb: float = 0.0
     temperature_c: float | None = None
+    throttled: bool = Field(False, description="the board slows itself down, or has too little power, now")
+    waiting_oldest_s: float = Field(0.0, description="age of the oldest event that waits for a broker; 0: none waits")
     degraded: list[str] = Field(default_factory=list, description="what does not work as it should, one sentence each")
     faults: list[dict[str, str | float]] = Field(
         default_factory=list, description="the same for programs: kind, since (UTC), and the fields of the kind"
@@ -184,6 +229,7 @@ BODIES: dict[str, tuple[type[Body], ...]] = {
     "result": (Result,),
     "event": (Event,),
     "backlog": (LateEvent, Gap),
+    "info": (Info,),
     "model": (Model,),
     "model/error": (ModelErrorBody,),
     "health": (Health,),
