@@ -37,16 +37,17 @@ def _words(*known: str) -> dict[str, JsonValue]:
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # what has a default is sent all the same
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Stamp(BaseModel):
     """Identity and time of a message; the same in every JSON payload."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True)
 
     schema_: Literal["edged/1"] = Field(SCHEMA, alias="schema")
-    id: str = Field(description="<boot>-<seq>; for gap and late events the id they were given first")
+    id: str = Field(description="`<boot>-<seq>`; for gap and late events the id they were given first")
     boot: str = Field(pattern="^[0-9a-f]{8}$", description="random, new at every start of the courier")
     seq: int = Field(ge=1, description="gap-free by boot: one count for event, backlog and gap; one for each other topic")
     time: str = Field(description="UTC, RFC 3339, milliseconds; when it happened, not when it was sent")
@@ -55,35 +56,41 @@ class Stamp(BaseModel):
 
 class CameraState(Body):
     state: Literal["starting", "ok", "lost", "frozen", "paused"]
-    since: str
+    since: str = Field(description="when this state began")
     reason: str = Field("", description="a sentence when the state is not ok")
-    fault: str = Field("", description="one constant word; empty when nothing is wrong", json_schema_extra=_words("", *CAMERA_FAULTS))
+    fault: str = Field(
+        "", description="one constant word; empty when nothing is wrong", json_schema_extra=_words("", *CAMERA_FAULTS)
+    )
 
 
 class State(Body):
-    label: str
-    score: Unit
-    groups: dict[str, bool] = Field(default_factory=dict)
+    label: str = Field(description="one of the running model's, `none` or `unknown`")
+    score: Unit = Field(
+        description="0..1, of the last classification: of this label; with `none` of what is ignored; with `unknown` the best"
+    )
+    groups: dict[str, bool] = Field(default_factory=dict, description="by name: whether one of its labels is seen")
     paused: bool = False
     valid_until: str = Field(description="not to be believed after it; without a right clock: 15 s after it was received")
 
 
 class Seen(Body):
-    index: int
+    index: int = Field(description="counts the frames of one vision process; those that were not classified leave gaps")
     age_ms: float = Field(description="from exposure to publish")
-    width: int
-    height: int
+    width: int = Field(description="of the camera's picture, px")
+    height: int = Field(description="px")
     picture: str = Field("", description="the file's name, for cameras that show files")
 
 
 class Score(Body):
     label: str
-    index: int
-    score: Unit
+    index: int = Field(description="of the label in the model's list")
+    score: Unit = Field(description="0..1, as the model said it, before any decision")
 
 
 class Timing(Body):
-    capture: float
+    """Milliseconds of each step."""
+
+    capture: float = Field(description="from exposure until the frame was taken up")
     preprocess: float
     invoke: float
     postprocess: float
@@ -91,19 +98,19 @@ class Timing(Body):
 
 class Result(Body):
     frame: Seen
-    model: str
-    top: list[Score]
+    model: str = Field(description="name of the model that looked")
+    top: list[Score] = Field(description="the five best, best first")
     timing_ms: Timing
 
 
 class Event(Body):
     event_type: Literal["entered", "left"]
-    label: str
-    score: Unit
+    label: str = Field(description="one of the model's, `none` or `unknown`")
+    score: Unit = Field(description="0..1, of this label: entered: when it was entered; left: the last one that it had")
     since: str = Field(description="when the label was entered")
     duration_s: float = Field(ge=0, description="0 for entered")
-    reason: str
-    model: str
+    reason: str = Field(description="a sentence part for people: which rule decided")
+    model: str = Field(description="name of the model that looked")
 
 
 class LateEvent(Event):
@@ -119,10 +126,12 @@ class Gap(Body):
 
 
 class Measurement(Body):
+    """Of this model on this board, frame in memory to scores."""
+
     p50_ms: float
     p95_ms: float
-    memory_mb: float
-    size_mb: float
+    memory_mb: float = Field(description="peak of the process that measured")
+    size_mb: float = Field(description="of the file")
     threads: int
 
 
@@ -139,7 +148,7 @@ class Info(Body):
 
     version: str = Field(description="of edged")
     contract: Literal["edged/1"] = SCHEMA
-    device_id: str = Field(description="the same for as long as board, memory card and state folder are; no serial number can be read from it")
+    device_id: str = Field(description="a keyed hash: the same for as long as board, system and state folder are")
     device: str = Field(description="as in the topics")
     name: str = Field(description="for people")
     board: str = Field(description="as the device tree or the processor says it")
@@ -156,9 +165,11 @@ class Info(Body):
 
 
 class Model(Body):
-    card: str
-    wish: str = Field(description="what is wished for, in the words of `model/set`: auto, a name, @profile, or @file for a path in the config")
-    sha256: str
+    card: str = Field(description="name of the model that runs")
+    wish: str = Field(
+        description="what is wished for, in the words of `model/set`: auto, a name, @profile; @file: a path in the config"
+    )
+    sha256: str = Field(description="of the file that runs")
     runtime: str = Field(description="name and version, as the interpreter reported it")
     delegate: str = Field(description="the delegate that took nodes of the graph, or none")
     delegate_nodes: int
@@ -177,8 +188,8 @@ class Model(Body):
 class ModelErrorBody(Body):
     model_config = ConfigDict(title="ModelError")  # its name in docs/schemas
 
-    asked: str
-    reason: str
+    asked: str = Field(description="what was wished for")
+    reason: str = Field(description="a sentence for people: why it does not run")
 
 
 class Frames(Body):

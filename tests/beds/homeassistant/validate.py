@@ -58,7 +58,9 @@ def render(hass: HomeAssistant, valid: dict[str, Any], states: dict[str, str]) -
             found.append(f"{topic} is no topic of ours")
             continue
         try:
-            said = Template(template.template, hass).async_render_with_possible_json_value(states[topic], _FAILED, parse_result=False)
+            said = Template(template.template, hass).async_render_with_possible_json_value(
+                states[topic], _FAILED, parse_result=False
+            )
         except HomeAssistantError as error:
             found.append(f"{template.template}: {error}")
             continue
