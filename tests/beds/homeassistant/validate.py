@@ -1,6 +1,6 @@
 """Holds discovery messages against Home Assistant's own schemas, and renders their templates; run by its Python.
 
-    VENV/bin/python validate.py < LIST > LIST      [{"topic": …, "payload": {…}, "states": {topic: text}}] → [[what is wrong]]
+VENV/bin/python validate.py < LIST > LIST      [{"topic": …, "payload": {…}, "states": {topic: text}}] → [[what is wrong]]
 """
 
 import asyncio
