@@ -114,19 +114,26 @@ def test_the_lines_of_the_page_do_what_they_say(tmp_path, config, heard, broker)
     label, events, pause = shown_lines()
     assert label.startswith("mosquitto_sub") and "/event" in events and "pause" in pause
 
-    def run(line, *more):
-        return subprocess.Popen(
-            [*shlex.split(line), "-h", "127.0.0.1", "-p", str(broker.port), *more], stdout=subprocess.PIPE, text=True
-        )
-
-    with edged_with(tmp_path, config):
-        seen = run(events, "-C", "2")
+    with edged_with(tmp_path, config), running(events, broker.port, "-C", "2") as seen:
         wait_for(lambda: len(heard.of("event")) >= 2, 60, "two events")
         told = [json.loads(line) for line in seen.communicate(timeout=60)[0].splitlines()]
-        assert [one["event_type"] for one in told] and all(one["schema"] == "edged/1" for one in told)
-        assert re.fullmatch(r"edged/door/label \S.*\n", run(label, "-C", "1").communicate(timeout=20)[0])
-        assert run(pause).wait(20) == 0
+        assert all(one["schema"] == "edged/1" and one["event_type"] for one in told)
+        with running(label, broker.port, "-C", "1") as seen:
+            assert re.fullmatch(r"edged/door/label \S.*\n", seen.communicate(timeout=20)[0])
+        with running(pause, broker.port) as sent:
+            assert sent.wait(20) == 0
         wait_for(lambda: heard.of("camera")[-1]["state"] == "paused", 10, "paused")
+
+
+@contextlib.contextmanager
+def running(line, port, *more):
+    command = [*shlex.split(line), "-h", "127.0.0.1", "-p", str(port), *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager
