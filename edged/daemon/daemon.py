@@ -86,6 +86,7 @@ class Daemon:
         await self._control.close()
         await self._tasks.close()
         await self._vision.stop(STOP_S)
+        self._publisher.end()
         self._tell_health()
         await self._dispatch.close(deadline_s=STOP_S)
 
@@ -93,6 +94,7 @@ class Daemon:
         self._changes.govern(read_heat())
         is_good = not self._publisher.camera_reason and self._publisher.looked_within(_FRESH_S)
         self._apply.tick(is_good=is_good)
+        self._publisher.renew()
         if self._report.has_news:
             self._tell_health()
 

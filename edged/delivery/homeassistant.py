@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from edged.delivery.messages import CameraState
 
@@ -18,7 +18,7 @@ MOST_OPTIONS = 200  # more labels than this, and the label is plain text there: 
 _STATE_S, _HEALTH_S = 30, 90  # without news for so long a value is unknown there
 # what Home Assistant itself means by these words is not what we mean
 _RESERVED = {"unknown": "unclear", "unavailable": "label unavailable", "None": "label None"}
-_CAMERA_STATES = CameraState.model_fields["state"].annotation.__args__  # type: ignore[union-attr]
+_CAMERA_STATES = get_args(CameraState.model_fields["state"].annotation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,18 @@ class Courier:
             self._named = None
             self._tell(self._decision.forget(self._now_ns(), f"camera {state}: {fault}"), self._now_ns())
 
+    def end(self) -> None:
+        """edged is stopped: what was seen is not known any more, and nobody will say so later."""
+        self._tell(self._decision.forget(self._now_ns(), "stop"), self._now_ns())
+
+    def renew(self) -> None:
+        """Must be called about once a second: says again what is still true, when it was last said 5 s ago.
+
+        With a working camera that also happens with each frame; while paused, or with a slow camera, nothing else comes.
+        """
+        if self._stated and self._camera[0] in ("ok", "paused") and self._now_ns() - self._stated_ns >= _RENEW_S * 1e9:
+            self._tell(self._decision.current(), self._now_ns())
+
     def pause(self, paused: bool) -> None:
         self.paused = paused
         self._named = None

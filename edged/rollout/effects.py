@@ -104,14 +104,15 @@ class Effects:
         self._vision.send("watch", {"indices": self._publisher.watched()})
         self._publisher.latency_ms.clear()
 
-    def announce(self, active: Active, settings: Settings) -> None:
-        """The retained `model`, once it was loaded and when something of it is new."""
+    def announce(self, active: Active, settings: Settings, wish: str) -> None:
+        """The retained `model`, once it was loaded and when something of it is new. wish: in the words of `model/set`."""
         if not active.facts:
             return
         rules = _rules(settings, active)
         measured, size_mb = active.measured, active.installed.size_mb
         model = Model(
             card=active.name,
+            wish=wish,
             sha256=active.installed.sha256,
             chosen=active.why,
             governor=active.governed,
