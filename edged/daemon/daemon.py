@@ -6,6 +6,7 @@ import signal
 from edged.config.parts import to_rules
 from edged.config.watch import ConfigWatch
 from edged.daemon.delivery import open_dispatch
+from edged.daemon.introduction import Introduction
 from edged.daemon.link import Link
 from edged.daemon.requests import Requests
 from edged.daemon.status import Report
@@ -46,6 +47,7 @@ class Daemon:
         link = Link(self._vision, self._publisher, self._dispatch, self._apply)
         effects.ask_snapshot = link.ask_snapshot
         self._damaged = [to_standing("damaged_file", reason=sentence) for sentence in start.damaged]
+        self._introduction = Introduction(self._dispatch, self._apply, folder)
         self._control = Control(folder, lambda: self._changes.doing)
         self._report = Report(
             self._dispatch, self._publisher, self._vision, self._apply, self._own_faults, lambda: link.vision_memory_mb
@@ -95,6 +97,7 @@ class Daemon:
         is_good = not self._publisher.camera_reason and self._publisher.looked_within(_FRESH_S)
         self._apply.tick(is_good=is_good)
         self._publisher.renew()
+        self._introduction.look()
         if self._report.has_news:
             self._tell_health()
 

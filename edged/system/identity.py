@@ -37,7 +37,7 @@ def _kept_key(state_folder: Path) -> bytes:
     if not (key := _read(path)):
         key = os.urandom(16).hex().encode()
         try:
-            write_file(path, key)
+            write_file(path, key, 0o600)
         except WriteError:
             return os.urandom(16)  # another device with each start: better than one that is somebody else's
     return key
