@@ -55,8 +55,9 @@ TOPICS = (
     Topic("model", "Which model runs, and how and why it was chosen.", "at a change", True),
     Topic("health", "Counters and gauges, and what does not work as it should.", "every 30 s", True),
     Topic("snapshot", "A JPEG, only when it is asked for or enabled.", "when asked, or with events", payload="image/jpeg"),
-    Topic("control", "Pause, resume, or take a snapshot.", "at most 5 a second", sent=False),
+    Topic("control", "Pause, resume, or take a snapshot.", "at most 5 a second, 20 at once", sent=False),
     Topic("model/set", "Another model: a name, `auto`, `@profile` or `@file`.", "the newest counts", sent=False, payload=_TEXT),
+    Topic("control/error", "A command was refused, or came too fast.", "at most one a second"),
     Topic("model/error", "Why a wished model does not run.", "for each refusal"),
 )
 

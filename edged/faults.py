@@ -29,6 +29,26 @@ _KINDS: dict[str, tuple[str, str]] = {
     "damaged_file": ("{reason}", ""),
     "damaged_card": ("{reason}", ""),
     "delivery": ("{reason}", ""),
+    "events_refused": (
+        "the broker refused {count:g} events since it last took one: {reason}",
+        "check its access list and its limits; edged outbox list shows them",
+    ),
+    "topic_refused": ("the broker does not take {topic}: {reason} ({count:g} times)", "check its access list and its limits"),
+    "put_off": ("the broker puts events off (reason code {code}), {count:g} times in a row; they wait", "check its quotas"),
+    "unanswered": (
+        "the broker takes messages and acknowledges none: {count:g} had no answer within {limit_s:g} s; they wait",
+        "look at the broker",
+    ),
+    "path": (
+        "the connection ended {count:g} times in a row before anything was acknowledged: the network or the broker breaks it,"
+        " and nothing is given up",
+        "look at the broker and what lies between",
+    ),
+    "set_aside": (
+        "{name} ({size_bytes:g} bytes) is set aside, because {reason}; the others go past it, and it is tried again",
+        "run 'edged outbox discard' to give it up",
+    ),
+    "set_aside_more": ("{count:g} more messages are set aside", "run 'edged outbox list'"),
     "camera": ("camera: {reason}", ""),
     "control": ("commands can not reach this daemon: {path}: {reason}", ""),
 }

@@ -87,6 +87,8 @@ def _print(boots: list[dict[str, Any]], foreign: int) -> None:
         click.echo("no event was received")
     for boot in boots:
         told = "".join(f", {count} announced as dropped ({why})" for why, count in boot["announced"].items())
+        if boot["unknown_from_seq"] is not None:
+            told += f", and whether any are missing from {boot['unknown_from_seq']} on nobody knows (power)"
         ages = f", age {boot['age_p50_s']:g} s (at most {boot['age_max_s']:g} s)" if boot["age_p50_s"] is not None else ""
         click.echo(
             f"{boot['device']} {boot['boot']}: {boot['received']} received ({boot['first_seq']}..{boot['last_seq']}), "

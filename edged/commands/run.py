@@ -17,12 +17,14 @@ import click
 def command(config: Path | None, verbose: bool, quiet: bool) -> int:
     """Look, decide and tell until SIGTERM."""
     from edged.daemon.run import run
-    from edged.system.text import PrintableFormatter
+    from edged.system.log import begin_log
 
     if sys.stderr is not None:
         faulthandler.enable()  # where every thread was, when the watchdog's SIGABRT ends what hangs
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=level, stream=sys.stderr, force=True)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
-    return run(config)
+    log = begin_log(level)
+    try:
+        return run(config)
+    finally:
+        if log is not None:
+            log.close()

@@ -55,6 +55,7 @@ class Daemon:
         self._requests = Requests(
             self._control, self._dispatch, self._changes, self._tasks, notify, link.act, self._report.status, self._tell_health
         )
+        self._report.commands_refused = lambda: self._requests.refused
         self._watch = ConfigWatch(start.intent.path, self._requests.on_file) if start.intent.path is not None else None
         self._service = Service(notify, self._dispatch, self._vision, self._publisher, lambda: self._apply.active.name)
         self._timers = (
@@ -82,6 +83,7 @@ class Daemon:
         for timer in self._timers:
             timer.close()
         self._changes.close()
+        self._introduction.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._watch is not None:
             self._watch.close()

@@ -6,7 +6,7 @@ from edged.config.parts import to_access
 from edged.config.settings import MqttSection, OutboxSection
 from edged.delivery.broker.reconnect import Broker
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.outbox.queue import OutboxLimits
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.repair import open_outbox
 from edged.system.clock import Clock
 

@@ -9,6 +9,7 @@ from edged.config.complete import is_path
 from edged.config.parts import to_rules
 from edged.config.profile import FILE, MARK
 from edged.config.reading import Settings
+from edged.delivery.discovery import Discovery
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.homeassistant import Announced
 from edged.delivery.messages import Info
@@ -25,6 +26,7 @@ class Introduction:
     def __init__(self, dispatch: Dispatch, apply: Apply, state_folder: Path) -> None:
         self._dispatch, self._apply = dispatch, apply
         self._store = Store(state_folder)
+        self._discovery = Discovery(dispatch, state_folder)
         self._device_id, self._board, self._os = load_device_id(state_folder), load_board(), _os_name()
         self._seen: tuple[Settings, Installed, float] | None = None
         self._told: Info | None = None
@@ -40,6 +42,11 @@ class Introduction:
         if info != self._told:
             self._told = info
             self._dispatch.retain("info", info)
+        there = settings.homeassistant
+        self._discovery.announce(there.discovery_prefix, self._to_announced(settings, info) if there.enabled else None)
+
+    def close(self) -> None:
+        self._discovery.close()
 
     def _to_info(self, settings: Settings, installed: Installed) -> Info:
         board = self._board

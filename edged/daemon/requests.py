@@ -3,19 +3,26 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from edged.delivery.dispatch import Dispatch
-from edged.delivery.messages import ModelErrorBody
+from edged.delivery.messages import CommandError, ModelErrorBody
+from edged.delivery.rate import TokenBucket
 from edged.errors import EdgedError
 from edged.process.control import Control
 from edged.rollout.changes import Changes
 from edged.system.systemd import Notify
 from edged.system.tasks import Tasks
+from edged.system.text import printable
 
 LARGEST_BYTES = 4096
 _ACTIONS = ("pause", "resume", "snapshot")
+_COMMANDS_PER_S, _COMMANDS_AT_ONCE = 5.0, 20
+_ANSWER_EVERY_S = 1.0
+_MOST_ASKED = 80  # bytes of a command that are shown
+_CONTROL_TAKES = f'control takes {{"action": A}}, where A is {", ".join(_ACTIONS)}; at most {LARGEST_BYTES} bytes'
 _LONGEST_REPLAY_S = 10 * 365 * 86400.0
 _QUIET_S = 0.2  # whoever asks a thousand times a second is heard so often
 _WISHES = "an installed model's name, auto, @profile or @file"
@@ -70,6 +77,30 @@ class _Newest:
         asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
 
 
+class _Refusals:
+    """Commands that are not carried out: counted, and answered at most once a second. Thread: the event loop's."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self.count = 0
+        self._told_count = 0
+        self._told_s = -_ANSWER_EVERY_S
+        self._later: asyncio.TimerHandle | None = None
+
+    def add(self, payload: bytes, reason: str) -> None:
+        self.count += 1
+        self._last = printable(payload[:_MOST_ASKED].decode(errors="replace")), reason
+        if self._later is None:
+            delay_s = max(0.0, self._told_s + _ANSWER_EVERY_S - time.monotonic())
+            self._later = asyncio.get_running_loop().call_later(delay_s, self._tell)
+
+    def _tell(self) -> None:
+        self._later, self._told_s = None, time.monotonic()
+        asked, reason = self._last
+        refused, self._told_count = self.count - self._told_count, self.count
+        self._dispatch.answer("control/error", CommandError(asked=asked, reason=reason, refused=refused))
+
+
 class Requests:
     """Thread: the event loop's. Whatever is not exactly one of the known words changes nothing."""
 
@@ -88,14 +119,22 @@ class Requests:
         self._dispatch, self._changes, self._notify = dispatch, changes, notify
         self._act, self._status, self._tell_health = act, status, tell_health
         self._reloads = 0  # that go on
+        self._rate = TokenBucket(_COMMANDS_PER_S, burst=_COMMANDS_AT_ONCE)
+        self._refusals = _Refusals(dispatch)
         self._files = _Newest(self._reload_quietly, tasks)
         self._wishes = _Newest(lambda wish: changes.wish_quietly(wish, "model/set"), tasks)
         control.on("replay", self._replay)
+        control.on("outbox", self._outbox)
         control.on("reload", self._reload)
         control.on("use", self._use)
         control.on("status", self._tell)
         dispatch.on_command("control", self._on_control)
         dispatch.on_command("model/set", self._on_model_set)
+
+    @property
+    def refused(self) -> int:
+        """Commands over MQTT that were not carried out."""
+        return self._refusals.count
 
     def on_file(self) -> None:
         """The config was written, or a signal says so. Why it is refused, the log and `degraded` say."""
@@ -132,14 +171,30 @@ class Requests:
             raise EdgedError("replay needs since_s, a number of seconds")
         return {"replayed": await self._dispatch.replay(since_s)}
 
+    async def _outbox(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._dispatch.letters(str(request.get("do", "")), str(request.get("which", "")))
+
     def _on_model_set(self, payload: bytes) -> None:
+        if not self._may_ask(payload):
+            return
         wish = to_wish(payload)
         if wish is None:
             asked, reason = payload[:80].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
-            self._dispatch.live("model/error", ModelErrorBody(asked=asked, reason=reason))
+            self._dispatch.answer("model/error", ModelErrorBody(asked=asked, reason=reason))
         else:
             self._wishes.ask(wish)
 
     def _on_control(self, payload: bytes) -> None:
+        if not self._may_ask(payload):
+            return
         if (action := to_action(payload)) is not None:
             self._act(action)
+        else:
+            self._refusals.add(payload, _CONTROL_TAKES)
+
+    def _may_ask(self, payload: bytes) -> bool:
+        if self._rate.allows():
+            self._rate.spend(1)
+            return True
+        self._refusals.add(payload, f"more than {_COMMANDS_PER_S:g} commands a second")
+        return False

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edged.daemon.daemon import Daemon
+from edged.daemon.state_folder import tidy
 from edged.errors import EdgedError
 from edged.process.supervisor import GOOD_RUN_S
 from edged.rollout.startup import Start, Starts, begin, find_config
-from edged.rollout.state_folder import tidy
 from edged.system.clock import Clock
 from edged.system.lock import claimed
 

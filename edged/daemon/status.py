@@ -11,7 +11,10 @@ from edged.faults import Field, StandingFault, to_standing
 from edged.process.supervisor import Supervision
 from edged.rollout.apply import Apply
 from edged.system.figures import memory_mb, quantile, rate_hz
-from edged.system.heat import temperature_c
+from edged.system.heat import read_heat
+from edged.system.log import dropped_lines
+
+_COUNTS = ("count", "times")
 
 
 class Since:
@@ -19,12 +22,19 @@ class Since:
 
     def __init__(self, wall_s: Callable[[], float] = time.time) -> None:
         self._wall_s = wall_s
-        self._first: dict[StandingFault, float] = {}
+        self._first: dict[tuple[Field, ...], float] = {}
 
     def to_dicts(self, faults: list[StandingFault]) -> list[dict[str, Field]]:
         """Those that there are now, for programs; what is not among them has ended."""
-        self._first = {fault: self._first.get(fault, self._wall_s()) for fault in faults}
-        return [{"kind": fault.kind, "since": to_rfc3339(at_s), **dict(fault.fields)} for fault, at_s in self._first.items()]
+        self._first = {(key := to_identity(fault)): self._first.get(key, self._wall_s()) for fault in faults}
+        return [
+            {"kind": fault.kind, "since": to_rfc3339(self._first[to_identity(fault)]), **dict(fault.fields)} for fault in faults
+        ]
+
+
+def to_identity(fault: StandingFault) -> tuple[Field, ...]:
+    """What makes it the same fault, whatever it has counted by now."""
+    return (fault.kind, *(value for name, value in fault.fields if name not in _COUNTS))
 
 
 class Report:
@@ -45,20 +55,23 @@ class Report:
         self._started_s = time.monotonic()
         self._since = Since()
         self._told: list[StandingFault] = []
+        self.commands_refused: Callable[[], int] = lambda: 0
 
     @property
     def has_news(self) -> bool:
         """There are other faults than `health` last told."""
-        return self._faults() != self._told
+        return list(map(to_identity, self._faults())) != list(map(to_identity, self._told))
 
     def health(self) -> Health:
-        publisher, dispatch, faults = self._publisher, self._dispatch, self._faults()
+        publisher, dispatch, faults, heat = self._publisher, self._dispatch, self._faults(), read_heat()
         self._told = faults
         return Health(
             uptime_s=round(time.monotonic() - self._started_s, 1),
             frames=publisher.frames(),
             events=dispatch.counters(),
             results_dropped=dispatch.results_dropped,
+            commands_refused=self.commands_refused(),
+            log_lines_dropped=dropped_lines(),
             vision_restarts=self._vision.restarts,
             broker_connects=dispatch.broker_connects,
             fps=rate_hz(publisher.inferred_ns),
@@ -66,7 +79,9 @@ class Report:
             latency_p95_ms=quantile(publisher.latency_ms, 0.95),
             memory_mb=memory_mb(),
             vision_memory_mb=self._vision_memory_mb(),
-            temperature_c=temperature_c(),
+            throttled=heat.throttled or heat.under_voltage,
+            waiting_oldest_s=dispatch.waiting_oldest_s,
+            temperature_c=heat.temperature_c,
             degraded=[fault.sentence for fault in faults],
             faults=self._since.to_dicts(faults),
         )
@@ -85,8 +100,7 @@ class Report:
         }
 
     def _faults(self) -> list[StandingFault]:
-        found = [to_standing("delivery", reason=sentence) for sentence in self._dispatch.degraded]
-        found += [*self._apply.faults, *self._more()]
+        found = [*self._dispatch.faults, *self._apply.faults, *self._more()]
         if self._publisher.camera_reason:
             found.append(to_standing("camera", reason=self._publisher.camera_reason))
         return list(dict.fromkeys(found))

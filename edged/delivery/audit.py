@@ -17,6 +17,7 @@ class OfBoot:
 
     seen: Counter[int] = field(default_factory=Counter)
     told: list[tuple[int, int, int, str]] = field(default_factory=list)  # gaps: from, to, dropped, reason
+    open_ends: list[tuple[int, str]] = field(default_factory=list)  # gaps without an end: from, reason
     ages_s: list[float] = field(default_factory=list)
     late: int = 0
     unsynced: int = 0
@@ -39,9 +40,11 @@ class Account:
             boot, seq, happened = str(payload["boot"]), payload["seq"], datetime.fromisoformat(payload["time"])
             right = payload["schema"] == SCHEMA and type(seq) is int and seq > 0
             gap = payload["event_type"] == "gap"
-            told = (
-                (int(payload["from_seq"]), int(payload["to_seq"]), int(payload["dropped"]), str(payload["reason"])) if gap else None
-            )
+            told, open_end = None, None
+            if gap and payload["to_seq"] is None and payload["dropped"] is None:
+                open_end = (int(payload["from_seq"]), str(payload["reason"]))
+            elif gap:
+                told = (int(payload["from_seq"]), int(payload["to_seq"]), int(payload["dropped"]), str(payload["reason"]))
         except (KeyError, TypeError, ValueError, OverflowError):
             right = False
         if not right:
@@ -51,7 +54,10 @@ class Account:
         found.seen[seq] += 1
         found.late += lane == "backlog" and not gap
         found.unsynced += payload.get("clock_synced") is False
-        if told:
+        if open_end:
+            found.open_ends.append(open_end)
+            found.told.append((open_end[0], max(seq - 1, open_end[0]), 0, open_end[1]))  # up to its own number: unknown
+        elif told:
             found.told.append(told)
         elif received_s is not None:
             found.ages_s.append(received_s - happened.timestamp())
@@ -66,7 +72,8 @@ class Account:
         missing, named = _missing([first - 1, *sorted(found.seen)], sorted((low, high) for low, high, _n, _why in found.told))
         announced: Counter[str] = Counter()
         for _low, _high, dropped, why in set(found.told):
-            announced[why] += dropped
+            if dropped:
+                announced[why] += dropped
         ages_s = sorted(found.ages_s)
         return {
             "device": device,
@@ -77,6 +84,7 @@ class Account:
             "missing": missing,
             "missing_seqs": named,
             "announced": dict(announced),
+            "unknown_from_seq": min((low for low, _why in found.open_ends), default=None),
             "duplicates": sum(found.seen.values()) - len(found.seen),
             "late": found.late,
             "clock_not_synced": found.unsynced,

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
+from edged.faults import kinds
+
 SCHEMA: Literal["edged/1"] = "edged/1"
 
 Unit = float  # 0..1
@@ -29,11 +31,19 @@ CAMERA_FAULTS = (
     "safe_mode",
     "unplugged",
 )
-GAP_REASONS = ("expired", "memory", "oldest", "power", "refused")
+GAP_REASONS = ("damaged", "discarded", "expired", "lost", "memory", "oldest", "power", "refused")
 
 
 def _words(*known: str) -> dict[str, JsonValue]:
     return {"enum": list(known)}
+
+
+_FAULT: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {"kind": {"type": "string", "enum": list(kinds())}, "since": {"type": "string"}},
+    "required": ["kind", "since"],
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+}
 
 
 class Body(BaseModel):
@@ -120,8 +130,8 @@ class LateEvent(Event):
 class Gap(Body):
     event_type: Literal["gap"] = "gap"
     from_seq: int
-    to_seq: int
-    dropped: int
+    to_seq: int | None = Field(description="null: what came last before a power cut may be missing, and nobody can know")
+    dropped: int | None = Field(description="events between from_seq and to_seq that are lost for this reason; null with to_seq")
     reason: str = Field(json_schema_extra=_words(*GAP_REASONS))
 
 
@@ -192,6 +202,14 @@ class ModelErrorBody(Body):
     reason: str = Field(description="a sentence for people: why it does not run")
 
 
+class CommandError(Body):
+    """What was refused on `control` or came too fast; at most one a second."""
+
+    asked: str = Field(description="the beginning of the last command that was refused")
+    reason: str
+    refused: int = Field(ge=1, description="commands that were not carried out since the last of these messages")
+
+
 class Frames(Body):
     """captured = inferred + stale + busy + gated + paused."""
 
@@ -217,6 +235,8 @@ class Health(Body):
     frames: Frames
     events: Events
     results_dropped: dict[str, int] = Field(default_factory=dict, description="live results that were not sent, by reason")
+    commands_refused: int = Field(0, description="on `control` and `model/set`: malformed, unknown, or faster than 5 a second")
+    log_lines_dropped: int = Field(0, description="lines of the log that nobody read in time")
     vision_restarts: int = 0
     broker_connects: int = 0
     fps: float = 0.0
@@ -229,7 +249,9 @@ class Health(Body):
     waiting_oldest_s: float = Field(0.0, description="age of the oldest event that waits for a broker; 0: none waits")
     degraded: list[str] = Field(default_factory=list, description="what does not work as it should, one sentence each")
     faults: list[dict[str, str | float]] = Field(
-        default_factory=list, description="the same for programs: kind, since (UTC), and the fields of the kind"
+        default_factory=list,
+        description="the same for programs: kind, since (UTC), and the fields of the kind",
+        json_schema_extra={"items": _FAULT},
     )
 
 
@@ -243,10 +265,16 @@ BODIES: dict[str, tuple[type[Body], ...]] = {
     "info": (Info,),
     "model": (Model,),
     "model/error": (ModelErrorBody,),
+    "control/error": (CommandError,),
     "health": (Health,),
 }
 QOS = {"result": 0, "health": 0, "snapshot": 0}  # the others: 1
 ONLINE, OFFLINE = "online", "offline"
+
+
+def to_name(base: str, topic: str) -> str:
+    """The whole name of a topic: below `base`, or by itself where it begins with a slash, which is not a part of it."""
+    return topic.removeprefix("/") if topic.startswith("/") else f"{base}/{topic}"
 
 
 def to_rfc3339(unix_s: float) -> str:

@@ -40,7 +40,7 @@ class Courier:
         self._model = ""
         self._camera = ("", "", "")
         self._camera_since_ns = now_ns()
-        self.on_event: Callable[[], None] | None = None  # called at each change of the label
+        self.on_event: Callable[[int], None] | None = None  # called at each change of the label, with its time
         self.paused = False
         self.failed_runs = 0  # of the vision process, since the camera gave its last frame
         self._named: dict[str, float] | None = None  # the last scores, which an unchanged scene repeats
@@ -193,7 +193,7 @@ class Courier:
         if decided.changes or not self._stated:
             self._dispatch.retain("label", decided.label)
         if decided.changes and self.on_event is not None:
-            self.on_event()
+            self.on_event(decided.changes[-1].at_ns)
         stated = (decided.label, decided.groups, self.paused)
         if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
             return

@@ -1,4 +1,4 @@
-"""So many a second: what late events may take of the line."""
+"""So many a second: what late events may take of the line, and commands of the daemon's time."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,9 @@ _BURST = 16
 class TokenBucket:
     """A bucket that fills with time. Thread: one at a time."""
 
-    def __init__(self, per_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._per_s, self._now_s = per_s, now_s
-        self._left, self._filled_s = float(_BURST), now_s()
+    def __init__(self, per_s: float, now_s: Callable[[], float] = time.monotonic, *, burst: int = _BURST) -> None:
+        self._per_s, self._now_s, self._burst = per_s, now_s, burst
+        self._left, self._filled_s = float(burst), now_s()
 
     @property
     def next_s(self) -> float:
@@ -21,7 +21,7 @@ class TokenBucket:
     def allows(self) -> int:
         """How many may go now."""
         now_s = self._now_s()
-        self._left = min(_BURST, self._left + (now_s - self._filled_s) * self._per_s)
+        self._left = min(self._burst, self._left + (now_s - self._filled_s) * self._per_s)
         self._filled_s = now_s
         return int(self._left)
 

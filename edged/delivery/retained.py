@@ -1,6 +1,9 @@
 """Retained topics: of each the last value counts, and is sent again after every reconnect. Nothing of it touches the disk."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from edged.delivery.messages import Body, Stamp, to_payload, to_rfc3339
 from edged.system.clock import Clock
@@ -14,8 +17,19 @@ class Stamps:
         self._seq: Counter[str] = Counter()
 
     def next(self, topic: str, happened_ns: int) -> Stamp:
+        """The stamp of a message that will be sent."""
         self._seq[topic] += 1
-        seq = self._seq[topic]
+        return self._stamp(self._seq[topic], happened_ns)
+
+    def peek(self, topic: str, happened_ns: int) -> Stamp:
+        """The stamp that `next` will give: for a message that may yet be dropped, and then uses up no number."""
+        return self._stamp(self._seq[topic] + 1, happened_ns)
+
+    def use(self, topic: str) -> None:
+        """The message whose stamp was peeked at is on its way."""
+        self._seq[topic] += 1
+
+    def _stamp(self, seq: int, happened_ns: int) -> Stamp:
         return Stamp(
             schema_="edged/1",
             id=f"{self._boot}-{seq}",
@@ -26,53 +40,97 @@ class Stamps:
         )
 
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 4.0  # between two attempts at a value that was refused, on one connection
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is to be sent on a topic. `number`: which value of it, so that a late answer is not taken for another's."""
+
+    topic: str
+    payload: bytes
+    number: int
+
+
 class Retained:
-    """Thread: the event loop's."""
+    """A refusal belongs to one connection and one value, and even there it is tried again. Thread: the event loop's."""
 
-    def __init__(self, stamps: Stamps) -> None:
-        self._stamps = stamps
+    def __init__(self, stamps: Stamps, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._stamps, self._now_s = stamps, now_s
         self._values: dict[str, tuple[Body | str, int]] = {}  # by topic: body, happened_ns
+        self._taken_back: dict[str, Callable[[], None]] = {}  # topics that are to be empty
+        self._numbers: Counter[str] = Counter()
         self._payloads: dict[str, bytes] = {}  # of the values, once they were sent
-        self._unsent: dict[str, None] = {}  # topics whose value must be sent, in order
-        self._refused: dict[str, str] = {}  # topics whose value the broker does not take
+        self._unsent: dict[str, float] = {}  # topics whose value must be sent, in order, and from when on (monotonic s)
+        self._pauses_s: dict[str, float] = {}
+        self.refused: dict[str, tuple[str, int]] = {}  # by topic: why, and how often since the broker last took it
 
-    @property
-    def unsent(self) -> bool:
-        return bool(self._unsent)
+    def ready(self, passed_over: Callable[[str], bool]) -> str | None:
+        """The next topic to send; not one that is passed over."""
+        now_s = self._now_s()
+        return next((topic for topic, due_s in self._unsent.items() if due_s <= now_s and not passed_over(topic)), None)
 
-    @property
-    def degraded(self) -> list[str]:
-        return [f"the broker does not take {topic}: {why}" for topic, why in sorted(self._refused.items())]
+    def next_s(self) -> float | None:
+        """Seconds until a topic that was refused is tried again; None where none waits for that."""
+        now_s = self._now_s()
+        return min((due_s - now_s for due_s in self._unsent.values() if due_s > now_s), default=None)
+
+    def waits(self, topic: str) -> bool:
+        return topic in self._unsent
 
     def put(self, topic: str, body: Body | str, happened_ns: int) -> None:
         """The value now; what was not yet sent of it is replaced."""
         self._values[topic] = (body, happened_ns)
+        self._taken_back.pop(topic, None)
+        self._numbers[topic] += 1
         self._payloads.pop(topic, None)
-        self._refused.pop(topic, None)
-        self._unsent[topic] = None
+        self._pauses_s.pop(topic, None)
+        self._unsent[topic] = 0.0
+
+    def take_back(self, topic: str, then: Callable[[], None]) -> None:
+        """Nothing is to be kept on this topic; `then` is called once the broker has taken that."""
+        self.put(topic, "", 0)
+        self._taken_back[topic] = then
 
     def send_all(self) -> None:
         """After a reconnect: every value, in the order in which the topics came up."""
-        self._unsent = dict.fromkeys(topic for topic in self._values if topic not in self._refused)
+        self._unsent = dict.fromkeys(self._values, 0.0)
+        self._pauses_s.clear()
 
-    def send_again(self, topic: str) -> None:
-        self._unsent[topic] = None
+    def send_again(self, topic: str, number: int) -> None:
+        """That value was not taken now: it is tried again after a pause, unless there is another by now."""
+        if number == self._numbers[topic]:
+            pause_s = self._pauses_s.get(topic, _FIRST_PAUSE_S)
+            self._pauses_s[topic] = min(_LONGEST_PAUSE_S, pause_s * 2)
+            self._unsent.setdefault(topic, self._now_s() + pause_s)
 
     def forgive(self) -> None:
         """Another broker, or another account: what was refused may be taken there."""
-        self._refused.clear()
+        self.refused.clear()
 
-    def refuse(self, topic: str, why: str) -> None:
-        """Not sent any more until it changes."""
-        self._refused[topic] = why
+    def taken(self, topic: str, number: int) -> None:
+        """The broker has it."""
+        if number == self._numbers[topic]:
+            self.refused.pop(topic, None)
+            self._pauses_s.pop(topic, None)
+            if (then := self._taken_back.pop(topic, None)) is not None:
+                del self._values[topic]  # said once: a subscriber that knows nothing of it would take it for a fault
+                then()
+
+    def refuse(self, topic: str, number: int, why: str) -> bool:
+        """Counted, and tried again after a pause; whether that is news. Of an older value it says nothing."""
+        if number != self._numbers[topic]:
+            return False
+        before, times = self.refused.get(topic, ("", 0))
+        self.refused[topic] = (why, times + 1)
+        self.send_again(topic, number)
+        return before != why
+
+    def take(self, topic: str) -> Value:
+        """What to send now. The payload of one value is the same each time: its id too."""
         self._unsent.pop(topic, None)
-
-    def take(self) -> tuple[str, bytes]:
-        """The next topic and payload to send. The payload of one value is the same each time: its id too."""
-        topic = next(iter(self._unsent))
-        del self._unsent[topic]
         if topic not in self._payloads:
             body, happened_ns = self._values[topic]
             payload = body.encode() if isinstance(body, str) else to_payload(body, self._stamps.next(topic, happened_ns))
             self._payloads[topic] = payload
-        return topic, self._payloads[topic]
+        return Value(topic, self._payloads[topic], self._numbers[topic])

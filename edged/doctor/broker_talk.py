@@ -41,7 +41,7 @@ def talk(access: Access, base: str, sizes: tuple[int, ...]) -> Talk:
 
 async def _talk(access: Access, base: str, sizes: tuple[int, ...]) -> Talk:
     ours = _Ours(base, sizes)
-    connection = Connection(access, "", ours)
+    connection = Connection(access, "", ours, most_bytes=max(sizes) + 1024)
     ours.connection = connection
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LIMIT_S):
@@ -69,7 +69,7 @@ class _Ours:
         assert self.connection is not None
         self.found.accepted, self.found.limits = True, limits
         for topic in ("doctor", "health", "status"):
-            self.connection.subscribe(f"{self._base}/{topic}")
+            self.connection.subscribe(f"{self._base}/{topic}", retained=True)
         self._send_next()
 
     def _send_next(self) -> None:

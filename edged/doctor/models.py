@@ -16,15 +16,7 @@ from edged.models.store import Held, Installed, Store
 def check_models(state_folder: Path, name: str, labels: str, family: str, config: str) -> Iterator[Finding]:
     """`config`: what goes behind -c in commands. Some seconds. Thread: the main one, whose child tries the model."""
     store = Store(state_folder)
-    try:
-        held = store.held()
-    except ModelError as error:
-        file = str(error).split(":", 1)[0]
-        move = f"sudo mv {shlex.quote(file)} {shlex.quote(f'{file}.damaged')}"
-        odd = not file.isprintable()  # a name that would write commands of its own
-        yield fail("model-files", str(error), f"ls -b {shlex.quote(str(store.folder))}" if odd else move)
-        yield skipped("model-runs", "see model-files")
-        return
+    held = store.held()
     files = check_files(store, held, config)
     yield files
     try:
@@ -39,11 +31,16 @@ def check_models(state_folder: Path, name: str, labels: str, family: str, config
 
 
 def check_files(store: Store, held: list[Held], config: str) -> Finding:
+    if damaged := store.damaged():
+        name, said = next(iter(damaged.items()))
+        odd = not name.isprintable()  # a name that would write commands of its own
+        cure = f"ls -b {shlex.quote(str(store.folder))}" if odd else f"sudo edged models remove {shlex.quote(name)}{config}"
+        return fail("model-files", said, cure)
     faults = {one.card.name: fault for one in held if (fault := verify(store, one.card.name, None))}
     if not faults:
         return ok("model-files", f"{len(held)} models are what they were")
-    damaged = [one for one in held if one.card.name in faults]
-    return worst((fail("model-files", faults[one.card.name], _file_cure(one, config)) for one in damaged), ok("model-files", ""))
+    changed = [one for one in held if one.card.name in faults]
+    return worst((fail("model-files", faults[one.card.name], _file_cure(one, config)) for one in changed), ok("model-files", ""))
 
 
 def _file_cure(held: Held, config: str) -> str:

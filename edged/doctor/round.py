@@ -19,7 +19,7 @@ from edged.doctor.models import check_models
 from edged.doctor.mosquitto import check_mosquitto, load_mosquitto
 from edged.doctor.person import Person, find_person, unit_files, unit_values
 from edged.doctor.power import check_heat, check_power
-from edged.doctor.settings import check_config, check_password_file, read_config, source_of
+from edged.doctor.settings import check_camera_password, check_config, check_password_file, read_config, source_of
 from edged.doctor.site import Site
 from edged.doctor.storage import check_state_folder, check_storage
 from edged.doctor.system import check_cgroup, check_system
@@ -42,7 +42,7 @@ def examine(site: Site, config: Path | None) -> Iterator[Finding]:
     )
     yield from _room(lambda: check_system(site), "os", "python")
     yield from _room(lambda: [check_config(site, config, reading, faults)], "config")
-    yield from _room(lambda: _camera(site, settings, person, broken), "camera")
+    yield from _room(lambda: _camera(site, settings, reading, person, broken), "camera")
     yield from _room(lambda: _models(settings, config, broken), "model-files", "model-runs")
     yield from _room(lambda: _broker(site, settings, reading, person, broken), *CHECKS)
     yield from _room(lambda: check_storage(site, settings.state_folder, settings.outbox.min_free_mb), "disk")
@@ -63,10 +63,11 @@ def _room(look: Callable[[], Iterable[Finding]], *checks: str) -> Iterator[Findi
         yield from (skipped(check, f"could not be looked at: {error!r}") for check in checks if check not in told)
 
 
-def _camera(site: Site, settings: Settings, person: Person, broken: set[str]) -> Iterator[Finding]:
+def _camera(site: Site, settings: Settings, reading: Reading | None, person: Person, broken: set[str]) -> Iterator[Finding]:
     kind = settings.camera.kind if "camera" not in broken else ""
     yield from check_libraries(load_libraries(kind), kind)
     yield from check_camera(site, kind, settings.camera.source, person)
+    yield check_camera_password(site, reading, person)
 
 
 def _models(settings: Settings, config: Path | None, broken: set[str]) -> Iterator[Finding]:

@@ -7,11 +7,14 @@ from pathlib import Path
 from edged.config.machine import surroundings
 from edged.config.reading import SYSTEM_FILE, Reading, read_settings
 from edged.config.source import Source
-from edged.doctor.finding import Finding, fail, ok
+from edged.doctor.finding import Finding, fail, ok, warn
 from edged.doctor.person import Person
 from edged.doctor.site import Site
 from edged.doctor.toml_cure import to_comment_out
 from edged.errors import ConfigError, ModelError
+from edged.system.text import shown_address
+
+CAMERA_PASSWORD = "/etc/edged/camera_password"  # what the unit hands over as a credential
 
 
 def read_config(path: Path | None) -> tuple[Reading | None, list[str]]:
@@ -39,6 +42,23 @@ def check_config(site: Site, path: Path | None, reading: Reading | None, faults:
         return fail("config", "; ".join(faults), f"{cure}\nedged check{option}")
     from_file = reading.source.file if reading is not None else ""
     return ok("config", from_file or f"no {SYSTEM_FILE}: the defaults")
+
+
+def check_camera_password(site: Site, reading: Reading | None, person: Person) -> Finding:
+    """Whether the config itself holds the camera's password, and who may read it there."""
+    source = reading.settings.camera.source if reading is not None else ""
+    file = reading.source.file if reading is not None else ""
+    if "://" not in source or shown_address(source) == source:
+        return ok("camera-password", "none stands in the config")
+    quoted, found = shlex.quote(file), site.stat(file)
+    move = f"# put it into the first line of {CAMERA_PASSWORD}, and the user at camera.user; take both out of camera.source:"
+    make = f"sudo install -m 600 /dev/null {CAMERA_PASSWORD} && sudo ${{EDITOR:-nano}} {CAMERA_PASSWORD}"
+    cure = f"{move}\n{make} && sudo ${{EDITOR:-nano}} {quoted}"
+    said = f"camera.source in {file} holds more than an address: a user, a password or a query"
+    if found is not None and found.st_mode & 0o004:
+        close = f"sudo chgrp {shlex.quote(person.name)} {quoted} && sudo chmod 640 {quoted}"
+        return fail("camera-password", f"{said}; everybody on this machine may read it", f"{close}\n{cure}")
+    return warn("camera-password", said, cure)
 
 
 def source_of(reading: Reading | None) -> Source:

@@ -147,6 +147,9 @@ def check_state_folder(site: Site, folder: Path, person: Person) -> Finding:
     own = f"sudo chown -R {group}:$(id -gn {group}) {shlex.quote(str(folder))} && sudo chmod -R u+rwX {shlex.quote(str(folder))}"
     if not person.may(found, 7):
         return fail("state-folder", f"{folder}: {person.name} may not write there", own)
+    if found.st_mode & 0o005 and person.uid != -1:
+        close = f"sudo chmod o-rwx {shlex.quote(str(folder))}"
+        return warn("state-folder", f"{folder}: everybody on this machine may look into it", close)
     # a JSON file is replaced by another one, so it is enough that it can be read
     inside = dict.fromkeys((*site.glob(f"{folder}/*.db"), *site.glob(f"{folder}/*.db-*")), 6)
     inside |= dict.fromkeys(site.glob(f"{folder}/*.json"), 4)

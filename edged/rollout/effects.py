@@ -26,7 +26,7 @@ class Effects:
         self._vision, self._publisher, self._dispatch = vision, publisher, dispatch
         self._told: Model | None = None
         # who asks for one is also who takes its parts
-        self.ask_snapshot: Callable[[dict[str, Any], str], None] = lambda _limits, _why: None
+        self.ask_snapshot: Callable[[dict[str, Any], str, int], None] = lambda _limits, _why, _event_ns: None
 
     # the vision process
 
@@ -79,7 +79,9 @@ class Effects:
         self._publisher.follow(_rules(settings, used))
         self._publisher.tell_results(settings.mqtt.result_fps)
         limits = to_jpeg_limits(settings)
-        self._publisher.on_event = (lambda: self.ask_snapshot(limits, "on_event")) if settings.snapshot.on_event else None
+        self._publisher.on_event = (
+            (lambda at_ns: self.ask_snapshot(limits, "on_event", at_ns)) if settings.snapshot.on_event else None
+        )
 
     async def follow(self, old: Settings, new: Settings, used: Active, *, is_blind: bool) -> None:
         """Other settings are in force. Only what a running vision process can't be told needs a new one."""
@@ -127,7 +129,7 @@ class Effects:
 
     def refusal(self, asked: str, reason: str) -> None:
         """A model was asked for and is not used."""
-        self._dispatch.live("model/error", ModelErrorBody(asked=asked, reason=reason))
+        self._dispatch.answer("model/error", ModelErrorBody(asked=asked, reason=reason))
 
 
 def _rules(settings: Settings, active: Active) -> Rules:

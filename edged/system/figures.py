@@ -40,6 +40,14 @@ def _open_files(process: Path) -> Iterator[str]:
         return
 
 
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process (VmHWM of /proc/self/status)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
 def board_memory_mb(proc: Path = Path("/proc")) -> float:
     """All memory of the machine (MemTotal); 0 where it is not told."""
     try:

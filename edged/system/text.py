@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
+LONGEST_SENTENCE = 2000  # of what one process may tell another
 _LONGEST = 200  # of an address
 _LONGEST_NAME = 80
 _DEEPEST = 32
@@ -29,6 +30,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     spelt = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower(), spelt, n=1)
     return f" (did you mean {spelt[found[0]]}?)" if found else ""
+
+
+def to_sentence(text: str) -> str:
+    """A library's words as one line of bounded length."""
+    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
 
 
 def printable_lines(text: str) -> str:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from edged.errors import ModelError
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
+from edged.system.figures import peak_memory_mb
 from edged.system.shapes import Region
 from edged.vision.classifier import Classifier, Facts, OutputKind, load_classifier
 from edged.vision.frame import Frame, Layout, to_pixel_shape
 from edged.vision.preprocess import Crop, to_rgb, to_tensor
-from edged.vision.process import peak_memory_mb
 
 MEMORY_MB = 1024
 CPU_S = 120

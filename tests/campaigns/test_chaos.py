@@ -202,10 +202,11 @@ def test_a_broker_that_lost_everything_is_filled_again(tmp_path: Path) -> None:
     broker.end(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("version", [5, 4])
-@pytest.mark.parametrize("limit", ["max_packet_size 2000", "message_size_limit 1000"])
-def test_a_poison_message_blocks_nobody(tmp_path: Path, version: int, limit: str) -> None:
-    """One event of 5 kB among others that the broker does not take: a dead letter within 10 s, told as a gap."""
+@pytest.mark.parametrize(
+    ("version", "limit"), [(5, "max_packet_size 2000"), (5, "message_size_limit 1000"), (4, "message_size_limit 1000")]
+)
+def test_a_message_that_the_broker_refuses_blocks_nobody(tmp_path: Path, version: int, limit: str) -> None:
+    """One event of 5 kB among others: the broker says no, or its limit is known, or it never passes it on: a dead letter."""
     broker = Broker(tmp_path, limit)
     arrivals = Arrivals(broker.port)
     began = time.monotonic()
@@ -213,7 +214,7 @@ def test_a_poison_message_blocks_nobody(tmp_path: Path, version: int, limit: str
         port=broker.port, state_folder=str(tmp_path / "state"), events=60, per_s=200.0, version=version, large={"20": 5000}
     )
     wait_for(lambda: len(arrivals.labels()) == 59, 20, "the others arrive")
-    wait_for(lambda: source.said["counters"]["dropped"] == {"refused": 1}, 10, "a dead letter")
+    wait_for(lambda: source.said["counters"]["dropped"] == {"refused": 1}, 20, "a dead letter")
     took_s = time.monotonic() - began
     wait_for(lambda: arrivals.gaps(), 5, "the gap is told")
     gap = arrivals.gaps()[0]
@@ -221,6 +222,29 @@ def test_a_poison_message_blocks_nobody(tmp_path: Path, version: int, limit: str
     assert arrivals.labels() == set(range(1, 61)) - {20}
     assert source.end() == 0
     report(f"poison_mqtt{version}_{limit.split()[0]}", {"dead_letter_after_s": round(took_s, 2), "others": 59})
+    arrivals.close()
+    broker.end()
+
+
+def test_a_message_that_the_broker_hangs_up_on_without_a_word_is_set_aside(tmp_path: Path) -> None:
+    """MQTT 3.1.1, and no other of its size that would prove it guilty: the others go past it, and it stays."""
+    broker = Broker(tmp_path, "max_packet_size 2000")
+    arrivals = Arrivals(broker.port)
+    began = time.monotonic()
+    source = Source(port=broker.port, state_folder=str(tmp_path / "state"), events=60, per_s=200.0, version=4, large={"20": 5000})
+    wait_for(lambda: len(arrivals.labels()) == 59, 40, "the others arrive")
+    took_s = time.monotonic() - began
+    named = lambda: any("set aside" in sentence and "bytes" in sentence for sentence in source.said["degraded"])  # noqa: E731
+    wait_for(named, 10, "it is named in degraded")
+    assert source.said["counters"]["dropped"] == {}
+    broker.end()
+    broker._config.write_text(broker._config.read_text().replace("max_packet_size 2000", ""))
+    broker.start()
+    wait_for(lambda: arrivals.labels() == set(range(1, 61)), 60, "a broker that takes it gets it")
+    wait_for(lambda: not named(), 10, "and nothing is degraded")
+    assert not arrivals.gaps()
+    assert source.end() == 0
+    report("set_aside_mqtt4", {"others_after_s": round(took_s, 2), "others": 59})
     arrivals.close()
     broker.end()
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from edged.config.reading import read_settings
+from edged.daemon.state_folder import tidy
 from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.outbox.writer import Outbox
 from edged.models.admission import Admission
@@ -29,7 +30,6 @@ from edged.rollout.active import Active
 from edged.rollout.last_good import LastGood
 from edged.rollout.override import save_override, to_override
 from edged.rollout.startup import Start, Starts, begin, find_config
-from edged.rollout.state_folder import tidy
 from edged.system.clock import Clock
 from edged.system.files import shipped
 from edged.system.lock import claimed

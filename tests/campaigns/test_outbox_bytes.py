@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from edged.delivery.outbox.database import PAGE_BYTES, Database
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
+from edged.delivery.outbox.queue import OutboxQueue
 from edged.delivery.outbox.rows import to_body
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
@@ -37,7 +38,7 @@ def written() -> tuple[int, int]:
 
 
 def events(folder: Path, number: int, at_once: int, page_bytes: int) -> dict[str, int]:
-    """Store, deliver and acknowledge; a commit after each `at_once` events, and another one for the acknowledgements."""
+    """Database, deliver and acknowledge; a commit after each `at_once` events, and another one for the acknowledgements."""
     clock = Clock()
     store = Database(folder / f"outbox-{page_bytes}-{at_once}.db", page_bytes=page_bytes)
     shelves = Shelves(store, "", None, folder)
@@ -92,7 +93,9 @@ def test_one_event_a_second_through_the_outbox(tmp_path: Path) -> None:
 
     async def live() -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         outbox.start(
-            lambda: outbox.hand_out(16, 16, lambda handed, _left: [outbox.acknowledged(one.row.n) for one in handed] and None)
+            lambda: outbox.hand_out(
+                16, 16, frozenset(), lambda handed, _left: [outbox.acknowledged(one.row.n) for one in handed] and None
+            )
         )
         await asyncio.sleep(0.5)
         before = written()

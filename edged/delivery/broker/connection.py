@@ -1,4 +1,4 @@
-"""One connection to a broker: the only file of the daemon that knows paho.
+"""One connection to a broker: with client.py, which reads for it, the only files that know paho.
 
 paho's own thread, queue and reconnecting are not used: its queue forgets, its thread dies of an exception, and after a
 broken connection it sends what it likes. Each connection has a fresh client, driven by the event loop; only finding the
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.exception import MQTTException
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password, to_tls
+from edged.delivery.broker.client import new_client, to_connect_properties
 from edged.delivery.messages import OFFLINE
 
 log = logging.getLogger("edged")
@@ -31,6 +32,9 @@ _QUIET_S = 4  # a connection on which nothing was heard is asked after so long, 
 _HANDSHAKE_S = 20.0  # for finding the host, TCP and TLS
 _CONNACK_S = 8.0
 _MOST_UNSENT = 8  # live messages that the network has not taken yet
+COMMAND_BYTES = 16 * 1024  # the largest packet that is read whole; a command has 4 KiB at most
+_MOST_UNWRITTEN = 1000  # packets that the network has not taken: a broker that asks and never reads
+_NO_RETAINED = 2  # MQTT 5, 3.8.3.1: do not send retained messages at the time of the subscribe
 # what paho is known or able to raise on bytes it did not expect
 _PAHO_FAULTS = (
     OSError,
@@ -76,12 +80,17 @@ class ConnectionListener(Protocol):
 class Connection:
     """Thread: the event loop's. It begins when it is made, and ends once."""
 
-    def __init__(self, access: Access, will_topic: str, owner: ConnectionListener) -> None:
+    def __init__(self, access: Access, will_topic: str, owner: ConnectionListener, most_bytes: int = COMMAND_BYTES) -> None:
+        """`most_bytes`: a larger packet from the broker is thrown away while it is read."""
         self._access, self._owner, self._loop = access, owner, asyncio.get_running_loop()
-        self._client = _new_client(access, will_topic)
+        self._most_bytes = most_bytes
+        self._client = new_client(access.version, access.client_id, most_bytes)
+        self._client.connect_timeout = _HANDSHAKE_S / 4
+        if will_topic:
+            self._client.will_set(will_topic, OFFLINE, qos=1, retain=True)
         self._sock: Any = None
         self._limits = BrokerLimits()
-        self._unsent: set[int] = set()
+        self._unsent: set[int] = set()  # live messages
         self._started_s = time.monotonic()
         self._opened_s: float | None = None  # TCP and TLS are there
         self.up_s: float | None = None  # the broker said yes
@@ -94,23 +103,32 @@ class Connection:
         """Whether the network takes live messages as fast as they come."""
         return len(self._unsent) < _MOST_UNSENT
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
-        """The message's number, or None when it could not even be queued."""
+    @property
+    def live_unsent(self) -> int:
+        """Live messages that the network has not taken yet."""
+        return len(self._unsent)
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, about: Any = None) -> int | None:
+        """The message's number, or None when it could not even be queued. about: with MQTT 5 only."""
         qos = min(qos, self._limits.most_qos)
         try:
-            info = self._client.publish(topic, payload, qos, retain and self._limits.retain)
+            info = self._client.publish(topic, payload, qos, retain and self._limits.retain, about)
         except _PAHO_FAULTS as error:
             self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
             return None
         if info.rc != paho.MQTT_ERR_SUCCESS:
             return None
-        if qos == 0:
+        if qos == 0 and not retain:
             self._unsent.add(info.mid)
         return info.mid
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, *, retained: bool = False) -> None:
+        """`retained`: also what the broker keeps; with MQTT 3.1.1 it sends that in any case."""
         try:
-            self._client.subscribe(topic, qos=1)
+            if self._access.version == 5:
+                self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainHandling=0 if retained else _NO_RETAINED))
+            else:
+                self._client.subscribe(topic, qos=1)
         except _PAHO_FAULTS as error:
             self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
 
@@ -163,7 +181,8 @@ class Connection:
             if (context := to_tls(access)) is not None:
                 client.tls_set_context(context)
             client.on_socket_register_write = lambda *_: None  # so that it does not write from here
-            client.connect(access.host, access.port, access.keepalive_s)
+            asked = to_connect_properties(access.version, self._most_bytes)
+            client.connect(access.host, access.port, access.keepalive_s, properties=asked)
         except AccessError as error:
             self._from_thread(self.lose, str(error))
         except _PAHO_FAULTS as error:
@@ -205,6 +224,8 @@ class Connection:
 
     def _read(self) -> None:
         self._drive(self._client.loop_read)
+        if self._client.unwritten > _MOST_UNWRITTEN:
+            self.lose("the broker sends and does not read")
         if not self.over and isinstance(self._sock, ssl.SSLSocket) and self._sock.fileno() >= 0 and self._sock.pending():
             self._loop.call_soon(self._read)  # already decrypted: the socket will not say so
 
@@ -268,22 +289,6 @@ class Connection:
         gave_up = "keep alive" in str(code).lower()
         said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
         self.lose(said, by_broker=not gave_up, code=code.value)
-
-
-def _new_client(access: Access, will_topic: str) -> paho.Client:
-    version = paho.MQTTv5 if access.version == 5 else paho.MQTTv311
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        access.client_id,
-        clean_session=None if version == paho.MQTTv5 else True,
-        protocol=version,
-        reconnect_on_failure=False,
-    )
-    client.connect_timeout = _HANDSHAKE_S / 4
-    client.max_inflight_messages_set(0)  # ours is the window
-    if will_topic:
-        client.will_set(will_topic, OFFLINE, qos=1, retain=True)
-    return client
 
 
 def _to_reason(error: BaseException) -> str:

@@ -1,49 +1,194 @@
-"""Which message makes the broker hang up? Found as in a trial: never on the first suspicion, and alone."""
+"""Which message makes the broker hang up? A message is guilty only on proof; until then it is set aside, and others go past it.
+
+A broken connection says little: mostly it is the network. So after one, messages are sent one at a time. One that was alone
+on the way when the broker hung up gets a strike. After some strikes in a row it is set aside: the others go past it, and it
+is tried again after a pause that grows. It is guilty when it kills three times more while others of its topic and at least
+its size are acknowledged in its place, and no other is killed in between. Where others are killed too it is the path.
+"""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-_STRIKES = 3
+ASIDE_STRIKES = 5  # in a row, alone, until the others go past it
+_ROUNDS = 3  # killed, another acknowledged in its place, killed again: so often is proof
+_WITNESSES = 2  # different messages that must have been acknowledged
 _SOON_S = 3.0  # a broker that hangs up because of a message does so at once
+_UNANSWERED = 2  # connections on which others were acknowledged and it was not
+_LONGEST_PAUSE_S = 600.0
+_PATH_STRIKES = 8  # while the path is to blame the pause grows no further
+_NEW_VALUE_S = 4.0
+_MOST_ASIDE = 256
+_BETWEEN = 32  # acknowledged messages between two that are tried again, where others wait
 
 Name = str | int  # a retained topic, or the n of a row
 
 
-class Suspects:
-    """While there are any, messages are sent one at a time, so that the guilty one is found and no other is blamed.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message on its way. `size`: bytes of its topic and payload. `title`: what people call it. `value`: which value of
+    a retained topic. `is_gap`: it tells of events that are lost, and is never given up."""
 
-    A connection that breaks for another reason costs nothing: its messages are sent again, one at a time, and acquitted.
-    """
+    name: Name
+    topic: str
+    size: int
+    title: str = ""
+    value: int = 0
+    is_gap: bool = False
+    payload: bytes = b""
+    at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A message that was on the way when a connection broke, and what is known against it."""
+
+    sent: Sent
+    strikes: int = 0
+    is_aside: bool = False
+    due_s: float = 0.0
+    rounds: int = 0
+    witnesses: set[Name] = field(default_factory=set)  # all of them
+    is_answered_for: bool = False  # a witness since the last strike
+    others_killed: bool = False  # since the last strike
+    unanswered: int = 0
+    put_off: int = 0  # by a reason code that says "not now"
+    code: int = 0
+
+    @property
+    def why(self) -> str:
+        if self.code:
+            return f"the broker puts it off (reason code 0x{self.code:02x}, {self.put_off} times)"
+        if self.strikes < self.unanswered:
+            return f"the broker does not answer it ({self.unanswered} times)"
+        return f"the broker hangs up on it ({self.strikes} times)"
+
+    def pause_s(self) -> float:
+        return 0.0 if self.strikes < 3 else float(min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self.strikes - 3, 20)))
+
+
+class Suspects:
+    """Thread: the event loop's. `now_s` is monotonic."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self._suspected: set[Name] = set()
-        self._strikes: Counter[Name] = Counter()
-        self._sent: tuple[Name, float] | None = None
+        self._suspects: dict[Name, Suspect] = {}
+        self._killed: Counter[Name] = Counter()  # alone, since anything was acknowledged
+        self._since_trial = 0
+        self._answered = False  # on this connection
 
     @property
     def any(self) -> bool:
-        return bool(self._suspected)
+        """Whether messages must be sent one at a time."""
+        return any(not one.is_aside for one in self._suspects.values())
 
-    def sent(self, name: Name) -> None:
-        self._sent = (name, self._now_s())
+    @property
+    def aside(self) -> list[Suspect]:
+        """Those that others go past, the oldest first."""
+        return sorted((one for one in self._suspects.values() if one.is_aside), key=lambda one: one.sent.at_s)
 
-    def accuse(self, flying: Sequence[Name]) -> list[Name]:
-        """The broker hung up with these unanswered. The guilty: alone three times when it hung up at once."""
-        if not flying:
+    @property
+    def path(self) -> int:
+        """Connections in a row that ended before anything was acknowledged, whatever was sent; 0: it is not the path."""
+        return self._killed.total() if self._killed.total() >= ASIDE_STRIKES and len(self._killed) > 1 else 0
+
+    def is_aside(self, name: Name) -> bool:
+        return name in self._suspects and self._suspects[name].is_aside
+
+    def begin(self) -> None:
+        """A new connection: what was put off on the last one may be taken on this."""
+        self._answered = False
+        for one in self._suspects.values():
+            if one.code:
+                one.due_s = self._now_s()
+
+    def due(self, idle: bool) -> Sent | None:
+        """One that was set aside and may be tried again now, alone. `idle`: nothing else may be sent now."""
+        if not self._suspects or not (idle or (self._answered and self._since_trial >= _BETWEEN)):
+            return None
+        now_s = self._now_s()
+        ready = [one.sent for one in self._suspects.values() if one.is_aside and one.due_s <= now_s]
+        return min(ready, key=lambda sent: (isinstance(sent.name, int), str(sent.name).zfill(20)), default=None)
+
+    def next_s(self) -> float | None:
+        """Seconds until one that was set aside is due; None where none is."""
+        due = [one.due_s for one in self._suspects.values() if one.is_aside]
+        return max(0.0, min(due) - self._now_s()) if due else None
+
+    def tried(self) -> None:
+        """One that was set aside is on its way."""
+        self._since_trial = 0
+
+    def accuse(self, flying: Sequence[Sent]) -> list[Sent]:
+        """The broker hung up with these unanswered. The guilty, which only a row can be."""
+        if len(flying) != 1:
+            for sent in flying:
+                self._suspects.setdefault(sent.name, Suspect(sent))
             return []
-        if len(flying) > 1 or self._sent is None or self._sent[0] != flying[0]:
-            self._suspected.update(flying)
+        (sent,) = flying
+        one = self._suspects.setdefault(sent.name, Suspect(sent))
+        if self._now_s() - sent.at_s > _SOON_S:
             return []
-        name, sent_s = self._sent
-        if self._now_s() - sent_s > _SOON_S:
-            return []
-        self._suspected.add(name)
-        self._strikes[name] += 1
-        return [name] if self._strikes[name] >= _STRIKES else []
+        self._killed[sent.name] += 1
+        for other in self._suspects.values():
+            if other is not one:
+                other.others_killed, other.rounds = True, 0
+        return [sent] if self._strike(one) else []
+
+    def _strike(self, one: Suspect) -> bool:
+        """Whether that is the proof."""
+        one.strikes += not (self.path and one.strikes >= _PATH_STRIKES)
+        if one.is_aside:
+            one.rounds = one.rounds + 1 if one.is_answered_for and not one.others_killed else 0
+        one.is_answered_for = one.others_killed = False
+        one.due_s = self._now_s() + one.pause_s()
+        if one.rounds >= _ROUNDS and len(one.witnesses) >= _WITNESSES and isinstance(one.sent.name, int) and not one.sent.is_gap:
+            self.acquit(one.sent.name)
+            return True
+        if one.strikes >= ASIDE_STRIKES or self._killed.total() > ASIDE_STRIKES:
+            self._set_aside(one)
+        return False
+
+    def unanswered(self, sent: Sent) -> None:
+        """Others that were sent with it or later were acknowledged, and it was not."""
+        one = self._suspects.setdefault(sent.name, Suspect(sent))
+        one.unanswered += 1
+        if one.unanswered >= _UNANSWERED:
+            one.due_s = self._now_s() + min(_LONGEST_PAUSE_S, 20.0 * 2 ** min(one.unanswered, 20))
+            self._set_aside(one)
+
+    def put_off(self, sent: Sent, code: int) -> None:
+        """The broker said "not now" to it again and again, while others were acknowledged."""
+        one = self._suspects.setdefault(sent.name, Suspect(sent))
+        one.code = code
+        one.put_off += 1
+        one.due_s = self._now_s() + min(_LONGEST_PAUSE_S, 0.5 * 2 ** min(one.put_off, 20))
+        self._set_aside(one)
+
+    def acknowledged(self, sent: Sent) -> None:
+        """With success: it is no suspect, and a witness against others of its topic that are not larger."""
+        was_path = self.path
+        self._answered = True
+        self._since_trial += 1
+        self._killed.clear()
+        self._suspects.pop(sent.name, None)
+        for one in self._suspects.values():
+            if was_path:  # nothing is proved, and what was set aside meanwhile is tried soon
+                one.due_s = min(one.due_s, self._now_s() + 0.5)
+            elif one.sent.topic == sent.topic and one.sent.size <= sent.size:
+                one.is_answered_for = True
+                one.witnesses.add(sent.name)
+
+    def hurry(self, topic: str) -> None:
+        """A retained topic has another value, which may be taken: it is tried soon."""
+        if one := self._suspects.get(topic):
+            one.due_s = min(one.due_s, self._now_s() + _NEW_VALUE_S)
 
     def acquit(self, name: Name) -> None:
-        """It was answered, or given up."""
-        self._suspected.discard(name)
-        self._strikes.pop(name, None)
+        """It was given up, or has another value now."""
+        self._suspects.pop(name, None)
+
+    def _set_aside(self, one: Suspect) -> None:
+        if one.is_aside or sum(other.is_aside for other in self._suspects.values()) < _MOST_ASIDE:
+            one.is_aside = True

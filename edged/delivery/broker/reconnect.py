@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edged.delivery.broker.access import Access
-from edged.delivery.broker.connection import TAKEN_OVER, BrokerLimits, Connection, Disconnect
+from edged.delivery.broker.client import PublishedWith, to_publish_properties
+from edged.delivery.broker.connection import COMMAND_BYTES, TAKEN_OVER, BrokerLimits, Connection, Disconnect
 
 log = logging.getLogger("edged")
 
@@ -21,11 +22,13 @@ _MANY_SHORT_LIVES = 4  # one more than a message that makes the broker hang up c
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The end of a connection. `was_up`: the broker had accepted it. `by_broker`: it hung up, we did not give up."""
+    """The end of a connection. `was_up`: the broker had accepted it. `by_broker`: it hung up, we did not give up.
+    `live_lost`: live messages that the network had not taken yet."""
 
     reason: str
     was_up: bool
     by_broker: bool
+    live_lost: int = 0
 
 
 class Hearer(Protocol):
@@ -40,12 +43,21 @@ class Hearer(Protocol):
 class Broker:
     """Thread: the event loop's."""
 
-    def __init__(self, access: Access, will_topic: str, *, random_: Callable[[float, float], float] = random.uniform) -> None:
-        self.access, self._will_topic, self._random = access, will_topic, random_
+    def __init__(
+        self,
+        access: Access,
+        will_topic: str,
+        *,
+        most_bytes: int = COMMAND_BYTES,
+        random_: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """`most_bytes`: a larger packet from the broker is thrown away while it is read."""
+        self.access, self._will_topic, self._most_bytes, self._random = access, will_topic, most_bytes, random_
         self.connects = 0
         self._limits = BrokerLimits()
         self._now: Connection | None = None
         self._failures = 0
+        self._doubt = False  # the last connection was given up because nothing was acknowledged, and nothing was since
         self._short_lives = 0  # connections in a row that the broker soon ended
         self._closing = False
         self._trouble = self._warning = ""
@@ -84,13 +96,29 @@ class Broker:
         largest = self._limits.largest_bytes
         return not largest or len(topic.encode()) + len(payload) + 12 <= largest
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, about: PublishedWith | None = None
+    ) -> int | None:
         """Hand a message to the connection; its number, for `on_acknowledged`, or None when there is no connection."""
-        return self._now.publish(topic, payload, qos, retain) if self._now is not None and self.connected else None
+        if self._now is None or not self.connected:
+            return None
+        properties = to_publish_properties(about) if about is not None and self.access.version == 5 else None
+        return self._now.publish(topic, payload, qos, retain, properties)
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, *, retained: bool = False) -> None:
+        """`retained`: also what the broker keeps; with MQTT 3.1.1 it sends that in any case."""
         if self._now is not None and self.connected:
-            self._now.subscribe(topic)
+            self._now.subscribe(topic, retained=retained)
+
+    def give_up(self, reason: str) -> None:
+        """End a connection that is of no use, and wait longer each time before the next, until `prove` is called."""
+        self._doubt = True
+        if self._now is not None:
+            self._now.lose(reason)
+
+    def prove(self) -> None:
+        """Something was acknowledged."""
+        self._doubt = False
 
     def close(self) -> None:
         """Say goodbye. What was published goes out first. Nothing is told after it."""
@@ -125,7 +153,7 @@ class Broker:
         if sentence != self._trouble:
             log.warning("%s", sentence)
         self._trouble = sentence
-        self._hearer.on_down(Down(lost.reason, connection.up_s is not None, lost.by_broker))
+        self._hearer.on_down(Down(lost.reason, connection.up_s is not None, lost.by_broker, connection.live_unsent))
         self._timer = self._loop.call_later(self._random(0.0, self._longest_s()), self._connect)
         self._failures += 1
 
@@ -153,7 +181,7 @@ class Broker:
 
     def _connect(self) -> None:
         self._timer = None
-        self._now = Connection(self.access, self._will_topic, self)
+        self._now = Connection(self.access, self._will_topic, self, self._most_bytes)
 
     def _tick(self) -> None:
         self._tick_timer = self._loop.call_later(_TICK_S, self._tick)
@@ -162,7 +190,7 @@ class Broker:
         if self._now is None:
             return
         if self._now.up_s is not None and time.monotonic() - self._now.up_s > _STABLE_S:
-            self._failures, self._short_lives, self._rival = 0, 0, ""
+            self._failures, self._short_lives, self._rival = self._failures if self._doubt else 0, 0, ""
         self._now.tick()
 
 

@@ -10,6 +10,8 @@ from edged.delivery.broker.access import Access
 from edged.delivery.broker.reconnect import Broker, Down
 from edged.errors import UnavailableError
 
+_MOST_BYTES = 4 * 1024 * 1024  # a snapshot is smaller
+
 
 class _Listening:
     """Subscribes at each connection. Thread: the event loop's."""
@@ -20,7 +22,7 @@ class _Listening:
 
     def on_up(self) -> None:
         self._was_up = True
-        self._broker.subscribe(self._topic)
+        self._broker.subscribe(self._topic, retained=True)
 
     def on_down(self, down: Down) -> None:
         if self._was_up:
@@ -51,7 +53,7 @@ def listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None],
 
 async def _listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None], seconds: float | None) -> None:
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    broker = Broker(access, will_topic="")
+    broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
     broker.start(_Listening(broker, topic, show, over))
     try:
         await asyncio.wait_for(over, seconds)

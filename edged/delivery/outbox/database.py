@@ -1,14 +1,14 @@
 """The outbox's file: a SQLite database. Says how rows are kept, and nothing about which rows are sent or dropped."""
 
 import contextlib
-import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, WAITING, Row, Session
+from edged.delivery.outbox.rows import DEAD, DELIVERED, EVENT, WAITING, Row, Session
 from edged.system.files import PRIVATE
 
 APPLICATION = 0x65646F62  # "edob"; PRAGMA application_id
@@ -26,8 +26,20 @@ CREATE TABLE sessions(
 CREATE TABLE dead(
   n INTEGER PRIMARY KEY, boot TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL);
 """
+_LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS unsafe_tails(boot TEXT PRIMARY KEY) WITHOUT ROWID;
+"""  # since schema 1; an older edged does not look at them
 _MOST_DEAD = 1000
 _MOST_ROWS = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`is_whole`: it can be sent again; an older edged kept only its text."""
+
+    row: Row
+    reason: str
+    is_whole: bool
 
 
 class Foreign(sqlite3.DatabaseError):
@@ -61,6 +73,7 @@ class Database:
         ask = self._ask
         ask("PRAGMA cell_size_check = ON")
         ask(f"PRAGMA page_size = {page_bytes}")
+        ask("PRAGMA locking_mode = EXCLUSIVE")  # no other process, and so no shared memory in a file that could be cut
         if ask("PRAGMA schema_version") == 0 and ask("SELECT count(*) FROM sqlite_master") == 0:
             ask("PRAGMA journal_mode = WAL")
             self._db.executescript(
@@ -76,6 +89,8 @@ class Database:
             raise sqlite3.OperationalError("its file system can not hold a write-ahead log")
         self.begin()  # a file that can only be read says so here, not at the first event
         self.roll_back()
+        if not ask("SELECT count(*) FROM sqlite_master WHERE name = 'unsafe_tails'"):
+            self._db.executescript(f"BEGIN;{_LATER_TABLES}COMMIT;")
         ask("PRAGMA synchronous = FULL")  # a commit is on the card when it returns
         ask("PRAGMA wal_autocheckpoint = 256")
         ask("PRAGMA journal_size_limit = 1048576")
@@ -119,10 +134,23 @@ class Database:
             self._db.execute("UPDATE sessions SET last_seq = max(last_seq, ?) WHERE boot = ?", (seq, boot))
 
     def bury(self, row: Row, reason: str) -> None:
-        """Move a row to the dead letters, of which the last 1,000 are kept."""
+        """Make a row a dead letter; the last 1,000 are kept."""
+        self.put(row.with_state(DEAD))
         self._db.execute("INSERT OR REPLACE INTO dead VALUES(?,?,?,?,?)", (row.n, row.boot, row.seq, row.body, reason))
-        self._db.execute("DELETE FROM dead WHERE n NOT IN (SELECT n FROM dead ORDER BY n DESC LIMIT ?)", (_MOST_DEAD,))
-        self.delete([row])
+        too_many = "SELECT n FROM dead ORDER BY n DESC LIMIT -1 OFFSET ?"
+        for (n,) in self._db.execute(too_many, (_MOST_DEAD,)).fetchall():
+            self.discard(n)
+
+    def discard(self, n: int) -> None:
+        """Forget a dead letter."""
+        self._db.execute("DELETE FROM dead WHERE n = ?", (n,))
+        for row in list(self._rows("n = ? AND state = ?", (n, DEAD))):
+            self.delete([row])
+
+    def set_unsafe_tail(self, boot: str, unsafe: bool) -> None:
+        """Whether a power cut can cost this session what it decided last."""
+        statement = "INSERT OR IGNORE INTO unsafe_tails VALUES(?)" if unsafe else "DELETE FROM unsafe_tails WHERE boot = ?"
+        self._db.execute(statement, (boot,))
 
     def put_session(self, session: Session, last_seq: int = 0) -> None:
         self._db.execute(
@@ -131,11 +159,24 @@ class Database:
             (session.boot, session.kernel_boot, session.offset_s, session.synced, last_seq),
         )
 
+    def forget_sessions(self) -> None:
+        """Sessions none of whose rows is left, and of whose tail nothing has to be told."""
+        kept = "SELECT boot FROM rows UNION SELECT boot FROM unsafe_tails"
+        self._db.execute(f"DELETE FROM sessions WHERE boot NOT IN ({kept})")
+
     # reading
 
-    def waiting(self, since_n: int = 0) -> Iterator[Row]:
-        """Rows that wait, oldest first. A row that is not what was stored is left out; `check` counts it."""
-        return self._rows("state = ? AND n >= ?", (WAITING, since_n))
+    def get(self, n: int, on_damaged: Callable[[Row], None] | None = None) -> Iterator[Row]:
+        """The row with this number, or none; `on_damaged` gets it when it is not what was stored."""
+        for row, right in self._checked("n = ?", (n,), False):
+            if right:
+                yield row
+            elif on_damaged is not None:
+                on_damaged(row)
+
+    def waiting(self) -> Iterator[Row]:
+        """Rows that wait, oldest first. A row that is not what was stored is left out; `damaged` counts it."""
+        return self._rows("state = ?", (WAITING,))
 
     def waiting_events(self) -> Iterator[Row]:
         return self._rows("state = ? AND kind = ?", (WAITING, EVENT))
@@ -143,23 +184,9 @@ class Database:
     def everything(self) -> Iterator[Row]:
         return self._rows("1", ())
 
-    def young(self, since_n: int, happened_after_ns: int) -> Iterator[Row]:
-        """Waiting events of this run of the machine that happened after that."""
-        return self._rows("n >= ? AND state = ? AND kind = ? AND happened_ns > ?", (since_n, WAITING, EVENT, happened_after_ns))
-
-    def late(self, since_n: int, this_run_n: int, happened_until_ns: int) -> Iterator[Row]:
-        """Waiting rows that are no news any more: gaps, events of earlier runs of the machine (n < this_run_n), old ones."""
-        return self._rows(
-            "n >= ? AND state = ? AND (kind = ? OR n < ? OR happened_ns <= ?)",
-            (since_n, WAITING, GAP, this_run_n, happened_until_ns),
-        )
-
     def delivered(self, *, newest_first: bool = False) -> Iterator[Row]:
         """Events that a broker acknowledged and that are kept for a replay."""
         return self._rows("state = ? AND kind = ?", (DELIVERED, EVENT), newest_first)
-
-    def expired(self, lived_before_ns: int) -> Iterator[Row]:
-        return self._rows("state = ? AND kind = ? AND lived_ns < ?", (WAITING, EVENT, lived_before_ns))
 
     def damaged(self) -> list[Row]:
         """Waiting rows whose checksum is wrong: as far as they can still be read."""
@@ -173,15 +200,18 @@ class Database:
                 found[boot] = (Session(boot, kernel_boot, offset_s, bool(synced)), last_seq)
         return found
 
-    def first_n(self, boots: Iterable[str]) -> int:
-        """The lowest n of these sessions' rows; 0 where there is none."""
-        wanted = list(boots)
-        marks = ",".join("?" * len(wanted))
-        row = self._db.execute(f"SELECT min(n) FROM rows WHERE boot IN ({marks})", wanted).fetchone()
-        return int(row[0] or 0)
+    def unsafe_tails(self) -> list[str]:
+        """Boots that did not end well, and that a power cut could cost what they had decided last."""
+        return [boot for (boot,) in self._db.execute("SELECT boot FROM unsafe_tails") if isinstance(boot, str)]
 
-    def count_delivered(self) -> int:
-        return int(self._ask(f"SELECT count(*) FROM rows WHERE state = {DELIVERED}"))
+    def dead(self) -> list[DeadLetter]:
+        """The oldest first."""
+        found = []
+        for n, boot, seq, body, reason in self._db.execute("SELECT n, boot, seq, body, reason FROM dead ORDER BY n").fetchall():
+            row = next(iter(self._rows("n = ? AND state = ?", (n, DEAD))), None)
+            text_only = Row(n, EVENT, DEAD, str(boot), seq, 0, 0.0, False, 0, str(body))
+            found.append(DeadLetter(row or text_only, str(reason), row is not None))
+        return found
 
     def highest_n(self) -> int:
         """Raises DatabaseError for a number that no outbox ever reaches."""
@@ -189,11 +219,6 @@ class Database:
         if highest > _MOST_ROWS:
             raise sqlite3.DatabaseError("the numbers of its rows make no sense")
         return highest
-
-    def lived_ns(self) -> int:
-        """How old the outbox was when the newest of its rows was stored."""
-        rows = itertools.chain(self.waiting(), itertools.islice(self.delivered(newest_first=True), 1))
-        return max((row.lived_ns for row in rows), default=0)
 
     def _rows(self, where: str, values: tuple[int, ...], newest_first: bool = False) -> Iterator[Row]:
         return (row for row, right in self._checked(where, values, newest_first) if right)
@@ -212,3 +237,44 @@ class Database:
 def to_row(fields: tuple[Any, ...]) -> Row:
     n, kind, state, boot, seq, happened_ns, offset_s, synced, lived_ns, body = fields[:10]
     return Row(n, kind, state, boot, seq, happened_ns, offset_s, bool(synced), lived_ns, body)
+
+
+class FilePresence:
+    """Is the file still there, and as long as we left it? Files are removed, replaced and cut under a running daemon.
+
+    Of a database in WAL mode that nobody else may use. `path` None: memory, which is always there. Raises nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._paths = (path, path.with_name(path.name + "-wal")) if path else ()
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self.note()
+
+    def note(self) -> None:
+        """Just after a commit of our own: what there is now is right."""
+        for path in self._paths:
+            if (found := _look(path)) is not None:
+                before = self._seen.get(path)
+                if before is None or before[:2] == found[:2]:  # else another file has taken its place, which `wrong` tells
+                    self._seen[path] = found
+
+    def wrong(self) -> str:
+        """What has happened to it; "" while all is well."""
+        for path, (device, inode, size) in self._seen.items():
+            found = _look(path)
+            if found is None:
+                return f"{path} was removed"
+            if found[:2] != (device, inode):
+                return f"{path} was replaced"
+            if found[2] < size:
+                return f"{path} was cut from {size} to {found[2]} bytes"
+        return ""
+
+
+def _look(path: Path) -> tuple[int, int, int] | None:
+    """Device, inode and size; None where nothing is."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size

@@ -2,73 +2,48 @@
 
 A disk that is full, read-only or broken does not stop anything: what was not yet committed, and everything new, goes to
 memory; what happens to rows that are already on the disk is owed to it. When the disk takes data again, it gets both.
+Every change that is not yet on the disk is in the tail, too, where a killed courier's successor finds it.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
-from edged.delivery.outbox.database import Database
-from edged.delivery.outbox.rows import Row, Session
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    row: Row
-
-    def apply(self, store: Database) -> None:
-        store.put(self.row)
+from edged.delivery.outbox.changes import Bury, Delete, Discard, Put, PutSession, Revive, SetState, StoredChange
+from edged.delivery.outbox.database import Database, DeadLetter, FilePresence
+from edged.delivery.outbox.rows import Row
+from edged.delivery.outbox.tail import Tail
 
 
-@dataclass(frozen=True, slots=True)
-class SetState:
-    row: Row
-    state: int
+class Disk(Protocol):
+    """How the file is opened anew. Raises sqlite3.Error and OSError."""
 
-    def apply(self, store: Database) -> None:
-        store.set_state(self.row.n, self.state)
+    def reopen(self) -> Database: ...
 
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    row: Row
-
-    def apply(self, store: Database) -> None:
-        store.delete([self.row])
-
-
-@dataclass(frozen=True, slots=True)
-class Bury:
-    row: Row
-    reason: str
-
-    def apply(self, store: Database) -> None:
-        store.bury(self.row, self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class PutSession:
-    session: Session
-    last_seq: int = 0
-
-    def apply(self, store: Database) -> None:
-        store.put_session(self.session, self.last_seq)
-
-
-StoredChange = Put | SetState | Delete | Bury | PutSession
+    def rebuild(self, old: Database, why: str) -> Database:
+        """A new file in place of one that was taken away or cut, with all that can still be read of it."""
+        ...
 
 
 class Shelves:
     """Thread: one at a time. `reason` says why memory is used; empty when the disk is."""
 
     def __init__(
-        self, disk: Database | None, reason: str, reopen: Callable[[], Database] | None, folder: Path, min_free_bytes: int = 0
+        self,
+        disk: Database | None,
+        reason: str,
+        reopen: Disk | None,
+        folder: Path,
+        min_free_bytes: int = 0,
+        tail: Tail | None = None,
     ) -> None:
         self._disk, self.reason, self._reopen = disk, reason, reopen
         self._folder, self._min_free_bytes = folder, min_free_bytes
+        self.tail = tail or Tail(None)
+        self._presence = FilePresence(disk.path if disk else None)
         self._memory = Database(None)
         self._in_memory: dict[int, int] = {}  # n → bytes of the rows there
         self.memory_bytes = 0
@@ -76,6 +51,12 @@ class Shelves:
         self._uncommitted: list[StoredChange] = []
         self._owed: list[StoredChange] = []
         self._owed_n: set[int] = set()
+        self._damaged: list[Row] = []
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether there is meant to be one."""
+        return self._reopen is not None
 
     @property
     def on_disk(self) -> bool:
@@ -91,6 +72,8 @@ class Shelves:
 
     def do(self, change: StoredChange) -> None:
         """Make a change; it is kept by the next commit."""
+        if self.has_disk:
+            self.tail.add(change)
         if self._disk is None or self.reason:
             self._do_in_memory(change)
             return
@@ -116,14 +99,42 @@ class Shelves:
             self._disk.commit()
         except sqlite3.Error as error:
             self._fall(error)
+        else:
+            self._presence.note()
         self._highest_on_disk = max([self._highest_on_disk, *(c.row.n for c in self._uncommitted if isinstance(c, Put))])
         self._uncommitted.clear()
+        if self.on_disk:
+            self.tail.clear()
 
     def check_room(self) -> None:
         """Go to memory when the disk is nearly full: the rest of it belongs to the system."""
         if self.on_disk and not self._has_room():
             self.commit()
-            self.reason = self._no_room()
+            self.reason = self.reason or self._no_room()
+
+    def check_files(self) -> bool:
+        """Whether the file had been taken away, replaced or cut, and a new one was made of what is left."""
+        if self._disk is None or self._reopen is None or not (wrong := self._presence.wrong()):
+            return False
+        changes, self._uncommitted = self._uncommitted, []
+        old, self._disk = self._disk, None
+        old.roll_back()
+        try:
+            self._disk = self._reopen.rebuild(old, wrong)
+        except (sqlite3.Error, OSError) as error:
+            self._leave(error)
+        else:
+            self._presence = FilePresence(self._disk.path)
+        for change in changes:
+            self._redo(change)
+        self.commit()
+        return self._disk is not None
+
+    def _redo(self, change: StoredChange) -> None:
+        """As `do`; the tail has it already."""
+        tail, self.tail = self.tail, Tail(None)
+        self.do(change)
+        self.tail = tail
 
     def heal(self) -> bool:
         """Try the disk again; True when it is in use."""
@@ -134,12 +145,15 @@ class Shelves:
             return False
         try:
             if self._disk is None:
-                self._disk = self._reopen()
+                self._disk = self._reopen.reopen()
+                self._presence = FilePresence(self._disk.path)
             self._disk.begin()
             for change in self._owed:
                 change.apply(self._disk)
             for row in self._memory.everything():
                 self._disk.put(row)
+            for letter in self._memory.dead():
+                self._disk.bury(letter.row, letter.reason)
             for session, last_seq in self._memory.sessions().values():
                 self._disk.put_session(session, last_seq)
             self._disk.commit()
@@ -153,7 +167,27 @@ class Shelves:
         self._memory, self._in_memory, self.memory_bytes = Database(None), {}, 0
         self._owed, self._owed_n = [], set()
         self.reason = ""
+        self._presence.note()
+        self.tail.clear()
         return True
+
+    def rows(self, numbers: Iterable[int]) -> Iterator[Row]:
+        """Those of the rows that can be read now; see `take_damaged`."""
+        for n in numbers:
+            if n in self._in_memory:
+                yield from self._memory.get(n)
+            elif self._disk is not None and n not in self._owed_n:
+                try:
+                    found = list(self._disk.get(n, self._damaged.append))
+                except sqlite3.Error as error:
+                    self._fall(error)
+                else:
+                    yield from found
+
+    def take_damaged(self) -> list[Row]:
+        """Rows that were asked for and whose checksum was wrong: as far as they can still be read."""
+        damaged, self._damaged = self._damaged, []
+        return damaged
 
     def read(self, ask: Callable[[Database], Iterator[Row]]) -> Iterator[Row]:
         """The answer of the disk, then that of memory; rows of which memory knows better are left out of the first."""
@@ -170,8 +204,15 @@ class Shelves:
     def read_memory(self, ask: Callable[[Database], Iterator[Row]]) -> Iterator[Row]:
         return ask(self._memory)
 
+    def dead(self) -> list[DeadLetter]:
+        """The oldest first."""
+        stores = (self._disk, self._memory) if self._disk is not None else (self._memory,)
+        return [letter for store in stores for letter in store.dead()]
+
     def close(self) -> None:
         self.commit()
+        if self.on_disk or not self.has_disk:
+            self.tail.remove()
         self._memory.close()
         if self._disk is not None:
             self._disk.close()
@@ -184,10 +225,16 @@ class Shelves:
                 self._in_memory[row.n] = row.size
             case PutSession():
                 change.apply(self._memory)
-            case SetState(row) | Delete(row) | Bury(row):
+                self._owed.append(change)
+            case Revive(row):
+                self._memory.discard(row.n)
+                self._do_in_memory(Put(row))
+                if row.n <= self._highest_on_disk:
+                    self._owed.append(Discard(row))
+            case SetState(row) | Delete(row) | Bury(row) | Discard(row):
                 if row.n in self._in_memory:
                     change.apply(self._memory)
-                    if not isinstance(change, SetState):
+                    if isinstance(change, Delete | Bury | Discard):
                         self.memory_bytes -= self._in_memory.pop(row.n)
                 if row.n <= self._highest_on_disk:
                     self._owed.append(change)
@@ -204,6 +251,7 @@ class Shelves:
 
     def _leave(self, error: sqlite3.Error | OSError) -> None:
         self.reason = f"the outbox is in memory, because its file can not be used ({error})"
+        self._presence = FilePresence(None)
         full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
         if self._disk is not None and not full:
             self._disk.close()  # the next attempt to heal opens it anew, which mends it if need be

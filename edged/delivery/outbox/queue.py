@@ -1,31 +1,27 @@
 """What is owed to the subscribers: numbers every durable message, hands them out in two lanes, and drops what must be
 dropped: never silently. Counters balance: events = delivered + queued + dropped.
+
+Which rows wait is known in memory; a row is read from the disk by its number when it is needed, and never searched for.
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from edged.delivery.messages import Events, Gap
+from edged.delivery.messages import Events
+from edged.delivery.outbox.changes import Bury, Delete, Put, PutSession, SetState
 from edged.delivery.outbox.database import Database
-from edged.delivery.outbox.failover import Bury, Delete, Put, PutSession, SetState, Shelves
-from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, LATE_NS, WAITING, Row, Session, is_late, to_body
+from edged.delivery.outbox.drops import Drops, OutboxLimits
+from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.numbers import Numbers
+from edged.delivery.outbox.rows import DELIVERED, EVENT, GAP, LATE_NS, WAITING, Row, Session, is_late
+from edged.delivery.outbox.tail import Left
+from edged.delivery.outbox.waiting import Lanes, Waiting
 from edged.system.clock import Clock
 
 _PRUNE = 64  # delivered rows are forgotten by so many at a time: fewer pages are written
-
 _HEAL_NS = 6 * 10**9  # between two attempts to use the disk again
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
-    ttl_s: float = 30 * 86400.0
-    max_rows: int = 100_000
-    max_bytes: int = 64 * 10**6
-    keep_rows: int = 10_000
-    memory_rows: int = 5_000  # while the disk takes nothing
-    memory_bytes: int = 8 * 10**6
+_BEYOND = 1000  # a gap's own seq after a power cut: what may have been sent and never stored lies below
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,151 +38,178 @@ class OutboxQueue:
 
     def __init__(self, shelves: Shelves, clock: Clock, limits: OutboxLimits) -> None:
         self._shelves, self._clock, self._limits = shelves, clock, limits
-        self._sessions: dict[str, Session] = {}
-        self._last_seq: Counter[str] = Counter()
-        self._lived_before_ns = 0
-        self._next_n = self._this_run_n = 1
+        self._numbers = Numbers(clock)
+        self._waiting = Waiting()
+        self._lanes = Lanes(self._waiting, shelves.rows)
+        self._drops = Drops(shelves, self._waiting, lambda boot, body: self._numbers.new_row(GAP, boot, body, clock.monotonic_ns()))
+        self._first_n = 0  # what has a lower n on the disk was never loaded
         self._events = 0
         self.delivered = 0
-        self.dropped: Counter[str] = Counter()
-        self.waiting = self.waiting_bytes = self._rows = self._kept = 0
-        self._out: dict[int, Row] = {}  # handed out, not yet answered
-        self._live_n = self._late_n = 0  # the lanes' cursors
-        self._gaps: dict[tuple[str, str], Row] = {}  # the gap that still grows, by boot and reason
+        self.oldest_s = 0.0  # how long the oldest event had waited when `keep_up` last looked
         self._heal_ns = 0
-        self._opened_ns = clock.monotonic_ns()
 
     def load(self, store: Database) -> None:
-        """Take over what earlier couriers left. Raises sqlite3.Error."""
+        """Take over what earlier couriers left: every row is read once. Raises sqlite3.Error."""
+        numbers, young_after_ns = self._numbers, self._clock.monotonic_ns() - LATE_NS
         for boot, (session, last_seq) in store.sessions().items():
-            self._sessions[boot] = session
-            self._last_seq[boot] = max(self._last_seq[boot], last_seq)
-        self._next_n = max(self._next_n, store.highest_n() + 1)
-        self._lived_before_ns = max(self._lived_before_ns, store.lived_ns())
-        self._kept = store.count_delivered()
-        this_run = [session.boot for session in self._sessions.values() if session.kernel_boot == self._clock.kernel_boot]
-        self._this_run_n = store.first_n(this_run) or self._next_n
-        for row in store.waiting():
-            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
-            self._count(row)
-            self._events += row.kind == EVENT
-        for row in store.delivered():
-            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
+            numbers.sessions[boot] = session
+            numbers.last_seq[boot] = last_seq
+        numbers.next_n = this_run_n = young_n = store.highest_n() + 1
+        for row in store.everything():
+            numbers.begins_after(row)
+            if numbers.is_of_this_run(row):
+                this_run_n = min(this_run_n, row.n)
+                if row.kind == EVENT and row.happened_ns > young_after_ns:
+                    young_n = min(young_n, row.n)
+            if row.state == WAITING:
+                self._waiting.add(row)
+                self._events += row.kind == EVENT
+            elif row.state == DELIVERED and row.kind == EVENT:
+                self._waiting.kept.add(row.n)
+        self._lanes.this_run_n = this_run_n
+        self._lanes.young.begin(young_n)
         damaged = store.damaged()
         for row in damaged:
             self._shelves.do(Delete(row))
         self._events += len(damaged)
         if damaged:
-            self.dropped["damaged"] += len(damaged)
+            self._drops.counts["damaged"] += len(damaged)
+
+    def begin_without(self, first_n: int) -> None:
+        """The disk could not be read: it may hold rows, so ours begin at a number that it does not have."""
+        self._first_n = self._numbers.next_n = self._lanes.this_run_n = first_n
 
     def adopt(self, rows: dict[int, Row], sessions: dict[str, Session]) -> None:
         """Take over rows that were read past SQLite, because the disk takes nothing; they are on it all the same."""
-        self._sessions |= sessions
-        for n, row in sorted(rows.items()):
-            self._last_seq[row.boot] = max(self._last_seq[row.boot], row.seq)
-            self._next_n = self._this_run_n = max(self._next_n, n + 1)
+        self._numbers.sessions |= sessions
+        for row in rows.values():
+            self._numbers.saw(row)
             if row.state == WAITING:
                 self._shelves.borrow(row)
-                self._count(row)
+                self._waiting.add(row)
                 self._events += row.kind == EVENT
 
-    def recount(self) -> None:
-        """After the disk was mended: what it lost is lost, and counted."""
-        before = self.waiting
-        self.waiting = self.waiting_bytes = self._rows = 0
-        for row in self._shelves.read(lambda store: store.waiting()):
-            self._count(row)
-        lost = before - self.waiting
-        if lost > 0:
-            self.dropped["damaged"] += lost
-        else:
-            self._events -= lost
+    def begin(self, *, unsafe_tail: bool | None = None) -> None:
+        """This courier's own session. `unsafe_tail`: a power cut can cost it what was decided last; None: as before."""
+        session = self._numbers.begin()
+        self._shelves.do(PutSession(session, self._numbers.last_seq[session.boot], unsafe_tail))
 
-    def begin(self) -> None:
-        """This courier's own session."""
-        clock = self._clock
-        session = Session(clock.boot, clock.kernel_boot, clock.offset_s(), clock.synced())
-        self._sessions[clock.boot] = session
-        self._shelves.do(PutSession(session, self._last_seq[clock.boot]))
+    def tell_open_end(self, boot: str, reason: str) -> None:
+        """What this earlier courier decided last may be missing; nobody can know. In no counter."""
+        last_seq = self._numbers.last_seq[boot]
+        self._numbers.last_seq[boot] = last_seq + _BEYOND - 1
+        self._drops.tell_open_end(boot, last_seq + 1, reason)
+
+    def make_up(self, left: Iterable[Left], unsafe: Iterable[str]) -> None:
+        """For earlier couriers: events that they accepted and did not number, and what of them may be missing.
+
+        `unsafe`: boots that ended without a word, and that a power cut can cost what was decided last.
+        """
+        whole = set()
+        for one in left:
+            whole.add(one.boot)
+            for accepted in one.accepted:
+                self.put(accepted.body, accepted.happened_ns, one.boot)
+        for boot in unsafe:
+            session = self._numbers.sessions.get(boot)
+            if session is None or boot == self._clock.boot:
+                continue
+            same_run = session.kernel_boot == self._clock.kernel_boot
+            if boot not in whole or not same_run:
+                self.tell_open_end(boot, "lost" if same_run else "power")
+            self._shelves.do(PutSession(session, self._numbers.last_seq[boot], unsafe_tail=False))
+
+    def end(self) -> None:
+        """A good end: nothing of this courier's can be missing."""
+        self.begin(unsafe_tail=False)
 
     # what comes in
 
-    def put(self, body: str, happened_ns: int) -> Row:
-        """An event: numbered, stored with the next commit."""
-        row = self._new_row(EVENT, self._clock.boot, body, happened_ns)
+    def put(self, body: str, happened_ns: int, boot: str = "") -> Row:
+        """An event: numbered, stored with the next commit. `boot`: of an earlier courier that could not number it."""
+        row = self._numbers.new_row(EVENT, boot or self._clock.boot, body, happened_ns)
         self._shelves.do(Put(row))
-        self._count(row)
+        self._waiting.add(row)
+        self._lanes.young.stored(row.n, self._clock.monotonic_ns())
         self._events += 1
-        self._enforce()
+        self._drops.enforce(self._limits, self._lanes)
         return row
 
     def replay(self, since_s: float) -> int:
         """Send delivered events of the last seconds once more, as late ones; how many. What is kept is what there is."""
         after_ns = self._clock.monotonic_ns() - int(since_s * 1e9)
-        lived_after_ns = self._lived_ns() - int(since_s * 1e9)
+        lived_after_ns = self._numbers.lived_ns() - int(since_s * 1e9)
         again = []
-        for row in self._shelves.read(lambda store: store.delivered(newest_first=True)):
-            this_run = self._session(row).kernel_boot == self._clock.kernel_boot
+        for row in self._shelves.rows(reversed(self._waiting.kept)):
+            this_run = self._numbers.is_of_this_run(row)
             if (row.happened_ns >= after_ns) if this_run else (row.lived_ns >= lived_after_ns):
                 again.append(row)
-        for row in reversed(again):
-            self._shelves.do(Put(row.with_state(WAITING)))
-            self._kept -= 1
-            self._count(row)
-            self._events += 1
-        self._live_n = self._late_n = 0
+        for row in again:
+            self._waiting.kept.remove(row.n)
+            self.wait_again(row)
         return len(again)
+
+    def wait_again(self, row: Row) -> None:
+        """An event that was counted before, and counts as a new one with its old name."""
+        row = row.with_state(WAITING)
+        self._shelves.do(Put(row))
+        self._waiting.add(row)
+        self._events += 1
 
     # what goes out
 
-    def hand_out(self, most: int, most_late: int) -> list[Handed]:
+    def hand_out(self, most: int, most_late: int, passed_over: frozenset[int | str] = frozenset()) -> list[Handed]:
         """The next rows to send: young events first, oldest first in each lane. Each is handed out once until released."""
         now_ns = self._clock.monotonic_ns()
-        young_after_ns = now_ns - LATE_NS
-        handed = list(self._take(lambda s: s.young(max(self._live_n, self._this_run_n), young_after_ns), most))
-        self._live_n = handed[-1].n + 1 if handed else self._next_n
-        room = min(most - len(handed), most_late)
-        if room > 0:
-            late = list(self._take(lambda s: s.late(self._late_n, self._this_run_n, young_after_ns), room))
-            events = [row.n for row in late if row.kind == EVENT]
-            self._late_n = events[-1] + 1 if events else self._late_n
-            handed += late
-        for row in handed:
-            self._out[row.n] = row
-            if row.kind == GAP:
-                self._gaps = {key: gap for key, gap in self._gaps.items() if gap.n != row.n}
-        return [self._handed(row, now_ns) for row in handed]
+        return [self._hand(row, now_ns) for row in self._lanes.next(most, most_late, passed_over, now_ns)]
+
+    def hand_out_one(self, n: int) -> list[Handed]:
+        """The row that others go past, if it still waits."""
+        return [self._hand(row, self._clock.monotonic_ns()) for row in self._lanes.one(n)]
+
+    def _hand(self, row: Row, now_ns: int) -> Handed:
+        if row.kind == GAP:
+            self._drops.handed(row)
+        session = self._numbers.session(row)
+        return Handed(row, session, is_late(row, session, self._clock.kernel_boot, now_ns))
 
     def acknowledged(self, n: int) -> None:
         """The broker has it."""
-        row = self._out.pop(n, None)
+        row = self._lanes.out.pop(n, None)
         if row is None:
             return
         if row.kind == GAP or not self._limits.keep_rows:
             self._shelves.do(Delete(row))
         else:
             self._shelves.do(SetState(row, DELIVERED))
-            self._kept += 1
-        self._uncount(row)
+            self._waiting.kept.add(n)
+        self._waiting.remove(row)
         if row.kind == EVENT:
             self.delivered += 1
-        if self._kept >= self._limits.keep_rows + _PRUNE:
+        if len(self._waiting.kept) >= self._limits.keep_rows + _PRUNE:
             self._prune()
 
     def bury(self, n: int, reason: str) -> None:
         """No broker takes it: a dead letter, and told as a gap."""
-        row = self._out.pop(n, None)
+        row = self._lanes.out.pop(n, None)
         if row is not None:
             self._shelves.do(Bury(row, reason))
-            self._uncount(row)
+            self._waiting.remove(row)
             if row.kind == EVENT:
-                self._tell_dropped([row], "refused")
+                self._drops.tell(row.boot, [row.seq], "refused")
 
     def release(self, n: int | None = None) -> None:
         """The row (or all that are out, with None) will be handed out again, in order."""
-        for back in list(self._out) if n is None else [n]:
-            self._out.pop(back, None)
-        self._live_n = self._late_n = 0
+        if n is None:
+            self._lanes.out.clear()
+        else:
+            self._lanes.out.pop(n, None)
+
+    def discard(self, n: int) -> bool:
+        """Give up an event that waits, by the operator's wish, and tell it; False where there is none."""
+        rows = list(self._shelves.rows([n])) if n in self._waiting.events else []
+        self._lanes.out.pop(n, None)
+        return self._drops.drop(rows, "discarded")
 
     # upkeep
 
@@ -194,113 +217,72 @@ class OutboxQueue:
         """Every few seconds: room on the disk, a disk that works again, expiry, a clock that was set."""
         self._shelves.check_room()
         now_ns = self._clock.monotonic_ns()
+        if self._shelves.check_files():
+            self._compare()
+        self._give_up_damaged()
         if not self._shelves.on_disk and now_ns >= self._heal_ns:
             self._heal_ns = now_ns + _HEAL_NS
             if self._shelves.heal():
-                self.recount()
-        session = self._sessions[self._clock.boot]
-        if self._clock.synced() and (not session.synced or abs(session.offset_s - self._clock.offset_s()) > 1.0):
+                self._compare()
+        if self._numbers.moved():
             self.begin()
-        expired = self._shelves.read(lambda store: store.expired(self._lived_ns() - int(self._limits.ttl_s * 1e9)))
-        self._drop([row for row in expired if row.n not in self._out], "expired")
-        self._enforce()
+        before_ns = self._numbers.lived_ns() - int(self._limits.ttl_s * 1e9)
+        self._drops.drop(list(itertools.takewhile(lambda row: row.lived_ns < before_ns, self._lanes.oldest_events())), "expired")
+        self._drops.enforce(self._limits, self._lanes)
+        oldest = next(iter(self._lanes.oldest_events()), None)
+        self.oldest_s = 0.0 if oldest is None else (self._numbers.lived_ns() - oldest.lived_ns) / 1e9
+
+    def _compare(self) -> None:
+        """After the disk was mended: what it lost is counted and told, and what it does not know was delivered, it learns."""
+        found, over = Waiting(), list[Row]()
+        for row in self._shelves.read(lambda store: store.waiting()):
+            is_new = row.n < self._first_n or row.n >= self._numbers.next_n
+            if row.n not in self._waiting and not is_new:
+                over.append(row)
+                continue
+            found.add(row)
+            if is_new:
+                self._numbers.saw(row)
+                self._events += row.kind == EVENT and row.n not in self._waiting
+        for row in over:
+            self._shelves.do(SetState(row, DELIVERED) if row.n in self._waiting.kept else Delete(row))
+        lost = self._waiting.missing(found)
+        self._waiting.replace(found)
+        self._first_n = 0
+        self._lanes.out = {n: row for n, row in self._lanes.out.items() if n in self._waiting}
+        for boot, seqs in lost.items():
+            self._drops.tell(boot, seqs, "damaged")
+
+    def _give_up_damaged(self) -> None:
+        """Rows that were come across and whose checksum was wrong."""
+        for row in self._shelves.take_damaged():
+            was_event = self._waiting.forget(row)
+            self._shelves.do(Delete(row))
+            self._lanes.out.pop(row.n, None)
+            if was_event and self._waiting.forget_seq(row):
+                self._drops.tell(row.boot, [row.seq], "damaged")
+            elif was_event:
+                self._drops.counts["damaged"] += 1
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait."""
+        return len(self._waiting.events)
 
     @property
     def rows_left(self) -> int:
         """Rows that wait and are not out."""
-        return self._rows - len(self._out)
+        return self._waiting.rows - len(self._lanes.out)
 
     def counters(self) -> Events:
-        return Events(events=self._events, delivered=self.delivered, queued=self.waiting, dropped=dict(self.dropped))
+        return Events(events=self._events, delivered=self.delivered, queued=self.waiting, dropped=dict(self._drops.counts))
 
     # the rest is between the lines above
 
-    def _take(self, ask: Callable[[Database], Iterator[Row]], most: int) -> Iterator[Row]:
-        return itertools.islice((row for row in self._shelves.read(ask) if row.n not in self._out), most)
-
-    def _handed(self, row: Row, now_ns: int) -> Handed:
-        session = self._session(row)
-        return Handed(row, session, is_late(row, session, self._clock.kernel_boot, now_ns))
-
-    def _session(self, row: Row) -> Session:
-        return self._sessions.get(row.boot) or Session(row.boot, "", row.offset_s, row.synced)
-
-    def _lived_ns(self) -> int:
-        """How long this outbox has been in use: what ages are measured with, because no clock can be set to change it."""
-        return self._lived_before_ns + self._clock.monotonic_ns() - self._opened_ns
-
-    def _new_row(self, kind: int, boot: str, body: str, happened_ns: int) -> Row:
-        self._last_seq[boot] += 1
-        n, self._next_n = self._next_n, self._next_n + 1
-        seq, clock = self._last_seq[boot], self._clock
-        return Row(n, kind, WAITING, boot, seq, happened_ns, clock.offset_s(), clock.synced(), self._lived_ns(), body)
-
-    def _count(self, row: Row) -> None:
-        self._rows += 1
-        self.waiting += row.kind == EVENT
-        self.waiting_bytes += row.size
-
-    def _uncount(self, row: Row) -> None:
-        self._rows -= 1
-        self.waiting -= row.kind == EVENT
-        self.waiting_bytes -= row.size
-
-    def _enforce(self) -> None:
-        """Drop the oldest while there are more than the limits allow."""
-        limits, shelves = self._limits, self._shelves
-        while self.waiting > limits.max_rows or self.waiting_bytes > limits.max_bytes:
-            most = max(1, self.waiting - limits.max_rows)
-            if not self._drop(list(self._take(lambda s: s.waiting_events(), most)), "oldest"):
-                break
-        if shelves.on_disk:
-            return
-        while shelves.memory_rows > limits.memory_rows or shelves.memory_bytes > limits.memory_bytes:
-            most = max(1, shelves.memory_rows - limits.memory_rows)
-            if forgotten := list(itertools.islice(shelves.read_memory(lambda s: s.delivered()), most)):
-                self._kept -= len(forgotten)
-                for row in forgotten:
-                    shelves.do(Delete(row))
-                continue
-            oldest = (row for row in shelves.read_memory(lambda s: s.waiting_events()) if row.n not in self._out)
-            if not self._drop(list(itertools.islice(oldest, most)), "memory"):
-                break
-
-    def _drop(self, rows: list[Row], reason: str) -> bool:
-        for row in rows:
-            self._shelves.do(Delete(row))
-            self._uncount(row)
-        self._tell_dropped(rows, reason)
-        return bool(rows)
-
-    def _tell_dropped(self, rows: list[Row], reason: str) -> None:
-        """Count, and put the news where the subscribers find it: a gap, which grows until it is sent."""
-        if rows:
-            self.dropped[reason] += len(rows)
-        by_boot: dict[str, list[int]] = {}
-        for row in rows:
-            by_boot.setdefault(row.boot, []).append(row.seq)
-        for boot, seqs in by_boot.items():
-            growing = self._gaps.get((boot, reason))
-            if growing:
-                told = Gap.model_validate_json(growing.body)
-                seqs, dropped = [told.from_seq, told.to_seq, *seqs], told.dropped + len(seqs)
-            else:
-                dropped = len(seqs)
-            gap = Gap(from_seq=min(seqs), to_seq=max(seqs), dropped=dropped, reason=reason)
-            body = to_body(gap.model_dump())
-            if growing:
-                self._uncount(growing)
-                row = replace(growing, body=body)
-            else:
-                row = self._new_row(GAP, boot, body, self._clock.monotonic_ns())
-            self._gaps[boot, reason] = row
-            self._shelves.do(Put(row))
-            self._count(row)
-
     def _prune(self) -> None:
         """Forget the oldest delivered rows that are too many."""
-        most = self._kept - self._limits.keep_rows
-        forgotten = list(itertools.islice(self._shelves.read(lambda s: s.delivered()), most))
-        for row in forgotten:
-            self._shelves.do(Delete(row))
-        self._kept -= len(forgotten)
+        most = len(self._waiting.kept) - self._limits.keep_rows
+        for n in list(itertools.islice(self._waiting.kept, most)):
+            self._waiting.kept.remove(n)
+            for row in self._shelves.rows([n]):
+                self._shelves.do(Delete(row))

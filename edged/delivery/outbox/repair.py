@@ -3,26 +3,31 @@
 import contextlib
 import logging
 import os
-import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from edged.delivery.outbox.database import Database
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import OutboxLimits, OutboxQueue
+from edged.delivery.outbox.queue import OutboxQueue
+from edged.delivery.outbox.replacement import beside, clean_place, finish_mending, put_in_place
 from edged.delivery.outbox.rows import WAITING, Row, Session
 from edged.delivery.outbox.salvage import logged, read_log, salvage, to_sessions
+from edged.delivery.outbox.tail import find_left, open_tail, remove_left, take_in, to_rows
 from edged.delivery.outbox.writer import Durability, Outbox
+from edged.errors import UnavailableError
 from edged.system.clock import Clock
 from edged.system.files import make_folder, put_aside, sync_folder
 
 log = logging.getLogger("edged")
 
 FILE = "outbox.db"
-_ASIDE = 2  # copies of unusable files that are kept
+_MOST_TOLD = 20
 _ROOM_BYTES = 256 * 1024  # a disk that does not take so much is full, whatever SQLite calls it
 
 
@@ -36,6 +41,63 @@ class Opened:
     rows: dict[int, Row] = field(default_factory=dict)
 
 
+class _File:
+    """How the shelves get a disk again."""
+
+    def __init__(self, path: Path, told: list[str]) -> None:
+        self._path, self._told = path, told
+
+    def reopen(self) -> Database:
+        again = open_disk(self._path)
+        if again.store is None:
+            raise OSError(again.reason)
+        self._tell(again.told)
+        return again.store
+
+    def rebuild(self, old: Database, why: str) -> Database:
+        """Of what the connection can still read, and of what still lies in the file."""
+        path = self._path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building = clean_place(path)
+        store = Database(building)
+        store.begin()
+        saved = _copy(old, store)
+        with contextlib.suppress(OSError):
+            for n, row in salvage(path, read_log(path)).items():
+                if n not in saved:
+                    store.put(row)
+        store.commit()
+        store.close()
+        old.close()
+        put_in_place(path, building)
+        again = _open(path, b"")
+        self._tell([f"{why} while edged used it; it was made anew of what could still be read"])
+        return again
+
+    def _tell(self, sentences: list[str]) -> None:
+        _tell(sentences)
+        self._told.extend(sentences)
+        del self._told[:-_MOST_TOLD]
+
+
+def _copy(old: Database, new: Database) -> set[int]:
+    """All that can be read; the numbers of the rows."""
+    saved = set[int]()
+    with contextlib.suppress(sqlite3.Error):
+        for session, last_seq in old.sessions().values():
+            new.put_session(session, last_seq)
+        for boot in old.unsafe_tails():
+            new.set_unsafe_tail(boot, True)
+    with contextlib.suppress(sqlite3.Error):
+        for row in old.everything():
+            new.put(row)
+            saved.add(row.n)
+    with contextlib.suppress(sqlite3.Error):
+        for letter in old.dead():
+            new.bury(letter.row, letter.reason)
+    return saved
+
+
 def open_outbox(
     folder: Path, clock: Clock, *, durability: Durability = "balanced", limits: OutboxLimits | None = None, min_free_bytes: int = 0
 ) -> Outbox:
@@ -43,26 +105,54 @@ def open_outbox(
     limits = limits or OutboxLimits()
     if durability == "memory":
         limits = replace(limits, memory_rows=limits.max_rows, memory_bytes=limits.max_bytes)
+        shelves = Shelves(None, "", None, folder)
+        ledger = OutboxQueue(shelves, clock, limits)
+        ledger.begin()
+        return Outbox(ledger, shelves, durability, [])
     path = folder / FILE
-    opened = Opened(None) if durability == "memory" else open_disk(path)
+    opened = open_disk(path)
     told = opened.told
     _tell([*told, *([opened.reason] if opened.reason else [])])
-
-    def reopen() -> Database:
-        again = open_disk(path)
-        if again.store is None:
-            raise OSError(again.reason)
-        _tell(again.told)
-        told.extend(again.told)
-        return again.store
-
-    shelves = Shelves(opened.store, opened.reason, None if durability == "memory" else reopen, folder, min_free_bytes)
+    left = find_left(folder)
+    store = opened.store
+    if store is not None:
+        try:
+            take_in(store, left)
+        except sqlite3.Error as error:
+            store.close()
+            opened = Opened(None, told, f"the outbox is in memory, because {path} can not be used: {error}")
+            store = None
+    shelves = Shelves(store, opened.reason, _File(path, told), folder, min_free_bytes, open_tail(folder, clock.boot))
     ledger = OutboxQueue(shelves, clock, limits)
-    if opened.store is not None:
-        ledger.load(opened.store)
-    ledger.adopt(opened.rows, to_sessions(opened.rows))
-    ledger.begin()
+    unsafe = []
+    if store is not None:
+        ledger.load(store)
+        unsafe = store.unsafe_tails()
+    else:
+        ledger.begin_without(int(time.time() * 1000))
+        rows = opened.rows | to_rows(left)
+        ledger.adopt(rows, to_sessions(rows))
+    ledger.begin(unsafe_tail=durability == "balanced")
+    ledger.make_up(left, unsafe)
+    shelves.commit()
+    if shelves.on_disk and store is not None:
+        store.forget_sessions()
+        remove_left(left)
     return Outbox(ledger, shelves, durability, told)
+
+
+def answer_offline(folder: Path, do: str, which: str) -> dict[str, Any]:
+    """What `edged outbox` asks, of the outbox of a daemon that does not run. Raises EdgedError when it can't be used."""
+    path = folder / FILE
+    if not path.is_file():
+        raise UnavailableError(f"there is no outbox in {folder}")
+    opened = open_outbox(folder, Clock())
+    try:
+        if opened.degraded and do != "list":
+            raise UnavailableError(opened.degraded[0])
+        return opened.answer(do, which, {})
+    finally:
+        opened.close_unstarted()
 
 
 def open_disk(path: Path) -> Opened:
@@ -71,7 +161,7 @@ def open_disk(path: Path) -> Opened:
     try:
         make_folder(path.parent, 0o700)
         _make_way(path)
-        _finish_mending(path)
+        finish_mending(path)
         log_bytes = read_log(path)
         return Opened(_open(path, log_bytes))
     except (sqlite3.Error, OSError) as error:
@@ -93,7 +183,7 @@ def open_disk(path: Path) -> Opened:
 def _make_way(path: Path) -> None:
     """Move aside what is no regular file, and what SQLite would wait for or read for ever. Raises OSError."""
     for suffix in ("", "-wal", "-shm", ".building", ".building-wal", ".building-shm", ".mended"):
-        one = _beside(path, suffix)
+        one = beside(path, suffix)
         is_ours = one.is_file() or (not suffix and one.is_dir())  # a folder in the file's place is kept with the rows' copies
         if os.path.lexists(one) and not is_ours and put_aside(one) is None:
             raise OSError(f"{one}: is not a regular file, and cannot be moved away")
@@ -137,26 +227,12 @@ def _put(store: Database, rows: Iterable[Row], sessions: Iterable[Session] = ())
 
 def _mend(path: Path, rows: dict[int, Row]) -> str:
     """Put the file aside and a new one with these rows in its place. A power cut at any moment loses none of them."""
-    building = _beside(path, ".building")
-    for left in (building, _beside(path, ".building-wal"), _beside(path, ".building-shm")):
-        left.unlink(missing_ok=True)
+    building = clean_place(path)
     sessions = {boot: session for boot, (session, _seq) in _old_sessions(path).items()}
     store = Database(building)
     _put(store, rows.values(), (to_sessions(rows) | sessions).values())
     store.close()
-    aside = _put_aside(path)
-    building.replace(_beside(path, ".mended"))
-    _finish_mending(path)
-    return str(aside)
-
-
-def _finish_mending(path: Path) -> None:
-    mended = _beside(path, ".mended")
-    if mended.exists():
-        for suffix in ("-wal", "-shm"):
-            _beside(path, suffix).unlink(missing_ok=True)
-        mended.replace(path)
-        sync_folder(path.parent)
+    return put_in_place(path, building)
 
 
 def _old_sessions(path: Path) -> dict[str, tuple[Session, int]]:
@@ -170,34 +246,8 @@ def _old_sessions(path: Path) -> dict[str, tuple[Session, int]]:
     return found
 
 
-def _put_aside(path: Path) -> Path:
-    """Keep the unusable file and its log under other names; the older of more than two goes."""
-    for number in range(_ASIDE, 0, -1):
-        for suffix in ("", "-wal"):
-            older = _beside(path, f".quarantine-{number}{suffix}")
-            if number == _ASIDE and older.is_dir():
-                shutil.rmtree(older)
-            elif number == _ASIDE:
-                older.unlink(missing_ok=True)
-            elif older.exists():
-                older.replace(_beside(path, f".quarantine-{number + 1}{suffix}"))
-    aside = _beside(path, ".quarantine-1")
-    for suffix in ("", "-wal"):
-        file = _beside(path, suffix)
-        if file.is_file():
-            with contextlib.suppress(FileExistsError):
-                os.link(file, _beside(path, f".quarantine-1{suffix}"))
-        elif file.is_dir():
-            file.replace(aside)
-    return aside
-
-
 def _check_room(folder: Path) -> None:
     """Raises OSError when the folder takes no data."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0" * _ROOM_BYTES)
         file.flush()
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)

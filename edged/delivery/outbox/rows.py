@@ -9,7 +9,7 @@ from typing import Any
 from edged.delivery.messages import SCHEMA, Stamp, to_rfc3339
 
 EVENT, GAP = 0, 1  # kinds of row
-WAITING, DELIVERED = 0, 1  # states of a row; what no broker takes is moved to the table `dead`
+WAITING, DELIVERED, DEAD = 0, 1, 2  # states of a row; a dead letter is one that no broker takes
 LATE_NS = 60 * 10**9  # an event that is older when it is sent must not look like "now"
 _SAME_S = 1.0  # a wall clock that moved by less was corrected, not set
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.delivery.outbox.database import PAGE_BYTES, to_row
-from edged.delivery.outbox.rows import DELIVERED, WAITING, Row, Session
+from edged.delivery.outbox.rows import DEAD, DELIVERED, WAITING, Row, Session
 
 _LEAF = 0x0D
 _FIELDS = 11  # of a row, its checksum with it; n is the key and stands before the record
@@ -144,7 +144,7 @@ def _to_checked_row(n: int, record: bytes) -> Row | None:
     row = to_row(fields)
     if row.checksum() != fields[-1]:
         return None
-    return row if row.state in (WAITING, DELIVERED) else row.with_state(WAITING)
+    return row if row.state in (WAITING, DELIVERED, DEAD) else row.with_state(WAITING)
 
 
 def _payload(page: bytes, at: int, size: int, pages: Pages) -> bytes:

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from edged.delivery.messages import Events
 from edged.delivery.outbox.failover import Shelves
+from edged.delivery.outbox.letters import Letters
 from edged.delivery.outbox.queue import Handed, OutboxQueue
+from edged.errors import EdgedError
 
 log = logging.getLogger("edged")
 
@@ -41,12 +43,19 @@ class Outbox:
         self._call(on_change)
 
     def put(self, body: str, happened_ns: int) -> None:
-        """Store an event; it is handed out when it is numbered (with `strict`: when it is on the disk)."""
-        self._ask(lambda: self._put(body, happened_ns))
+        """Database an event; it is handed out when it is numbered (with `strict`: when it is on the disk)."""
+        index = self._shelves.tail.accept(body, happened_ns)
+        self._ask(lambda: self._put(index, body, happened_ns))
 
-    def hand_out(self, most: int, most_late: int, take: Callable[[list[Handed], int], None]) -> None:
-        """Ask for the next rows; `take` gets them, and how many more wait."""
-        self._ask(lambda: self._hand_out(most, most_late, take))
+    def hand_out(
+        self, most: int, most_late: int, passed_over: frozenset[int | str], take: Callable[[list[Handed], int], None]
+    ) -> None:
+        """Ask for the next rows but those that are passed over; `take` gets them, and how many more wait."""
+        self._ask(lambda: self._hand_out(lambda: self._ledger.hand_out(most, most_late, passed_over), take))
+
+    def hand_out_one(self, n: int, take: Callable[[list[Handed], int], None]) -> None:
+        """Ask for this row; `take` gets it, or nothing when it does not wait any more."""
+        self._ask(lambda: self._hand_out(lambda: self._ledger.hand_out_one(n), take))
 
     def acknowledged(self, n: int) -> None:
         self._ask(lambda: self._ledger.acknowledged(n))
@@ -58,13 +67,40 @@ class Outbox:
         """What is out (or one of it) goes back, and will be handed out again."""
         self._ask(lambda: self._ledger.release(n))
 
-    def replay(self, since_s: float, answer: Callable[[int], None]) -> None:
-        """Send the delivered events of the last seconds again; `answer` gets their number."""
-        self._ask(lambda: self._replay(since_s, answer))
+    def ask(self, question: Callable[["Outbox"], Any], take: Callable[[Any, EdgedError | None], None]) -> None:
+        """`take` gets what `question` answers, which is asked on the outbox's thread, or the EdgedError that it raises."""
+        self._ask(lambda: self._answer(question, take))
+
+    # for `ask`, on the outbox's thread
+
+    def replay(self, since_s: float) -> int:
+        return self._ledger.replay(since_s)
+
+    def answer(self, do: str, which: str, aside: dict[str, int]) -> dict[str, Any]:
+        """list, retry or discard. `aside`: the n of the events that are set aside, by id. Raises EdgedError."""
+        letters = Letters(self._ledger, self._shelves)
+        if do == "list":
+            return {"dead": letters.all(), "set_aside": [], "waiting": self._ledger.waiting}
+        if do not in ("retry", "discard") or not which:
+            raise EdgedError("outbox needs list, retry or discard, and which: an id or all")
+        count = letters.retry(which) if do == "retry" else letters.discard(which, aside)
+        self._commit()
+        return {"count": count}
+
+    def close_unstarted(self) -> None:
+        """Close it where no thread was started."""
+        self._ledger.end()
+        self._commit()
+        self._shelves.close()
 
     def ask_writer(self, answer: Callable[[], None]) -> None:
         """`answer` is called when the writer comes to it: the proof that it works, and the disk too."""
         self._ask(lambda: self._call(answer))
+
+    @property
+    def oldest_s(self) -> float:
+        """Age of the oldest event that waits, as of two seconds ago; 0 where none waits."""
+        return self._ledger.oldest_s if self._counters.queued else 0.0
 
     @property
     def counters(self) -> Events:
@@ -125,6 +161,7 @@ class Outbox:
                 self._commit()
                 commit_s = None
             self._counters = self._ledger.counters()
+        self._ledger.end()
         self._commit()
         self._counters = self._ledger.counters()
         self._shelves.close()
@@ -134,20 +171,25 @@ class Outbox:
         self._reason = self._shelves.reason
         self.committed = self._put_last
 
-    def _put(self, body: str, happened_ns: int) -> None:
+    def _put(self, index: int, body: str, happened_ns: int) -> None:
+        self._shelves.tail.number(index)
         row = self._ledger.put(body, happened_ns)
         self._put_last = (row.boot, row.seq)
         if self._durability == "strict":
             self._commit()
         self._call(self._on_change)
 
-    def _hand_out(self, most: int, most_late: int, take: Callable[[list[Handed], int], None]) -> None:
-        handed = self._ledger.hand_out(most, most_late)
+    def _hand_out(self, ask: Callable[[], list[Handed]], take: Callable[[list[Handed], int], None]) -> None:
+        handed = ask()
         self._call(take, handed, self._ledger.rows_left)
 
-    def _replay(self, since_s: float, answer: Callable[[int], None]) -> None:
-        count = self._ledger.replay(since_s)
-        self._call(answer, count)
+    def _answer(self, question: Callable[["Outbox"], Any], take: Callable[[Any, EdgedError | None], None]) -> None:
+        try:
+            answer = question(self)
+        except EdgedError as error:
+            self._call(take, None, error)
+        else:
+            self._call(take, answer, None)
         self._call(self._on_change)
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from edged.delivery.messages import Events
 from edged.delivery.outbox.database import Database
+from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
-from edged.delivery.outbox.queue import Handed, OutboxLimits, OutboxQueue
+from edged.delivery.outbox.queue import Handed, OutboxQueue
 from edged.delivery.outbox.rows import EVENT, GAP, Row, Session, to_message
 from edged.system.clock import Clock
 from tests.unit.system.test_clock import Times

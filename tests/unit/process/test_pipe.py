@@ -53,7 +53,7 @@ SAID: list[tuple[Vocabulary, str, dict[str, object]]] = [
     (TO_VISION, "watch", {"indices": [0, 1]}),
     (TO_VISION, "pace", {"fps": 0.0}),
     (TO_VISION, "pause", {"paused": False}),
-    (TO_VISION, "snapshot", {"max_px": 1, "quality": 1, "max_kb": 1}),
+    (TO_VISION, "snapshot", {"why": "on_event", "max_px": 1, "quality": 1, "max_kb": 1}),
     (TO_VISION, "stop", {}),
     (FROM_SANDBOX, "ready", {}),
     (
