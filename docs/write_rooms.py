@@ -17,12 +17,12 @@ def first_sentence(path: Path) -> str:
     return said.replace("|", "\\|")
 
 
-def to_page() -> str:
+def to_page(package: Path) -> str:
     """The whole document."""
     rooms: dict[str, list[tuple[str, str]]] = {}
-    for path in sorted((TOP / "edged").rglob("*.py")):
+    for path in sorted(package.rglob("*.py")):
         if path.name != "__init__.py":
-            name = path.relative_to(TOP)
+            name = path.relative_to(package.parent)
             rooms.setdefault(f"{name.parent}/", []).append((path.name, first_sentence(path)))
     tables = (
         f"\n## {room}\n| file | what |\n|---|---|\n" + "".join(f"| `{name}` | {said} |\n" for name, said in files)
@@ -32,4 +32,4 @@ def to_page() -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(to_page())
+    FILE.write_text(to_page(TOP / "edged"))

@@ -108,6 +108,10 @@ class Decision:
         changes = self._change(at_ns, UNKNOWN, 0.0, reason) if self.label not in (None, UNKNOWN) else ()
         return self._decided(changes)
 
+    def current(self) -> Decided:
+        """What is said now, once more."""
+        return self._decided(())
+
     def _vote(self, scores: Mapping[str, float]) -> tuple[str, float]:
         ranked = sorted(scores.items(), key=lambda item: -item[1])[:2]
         top, best = ranked[0] if ranked else (UNKNOWN, 0.0)

@@ -114,12 +114,14 @@ def _models(settings: Settings, store: Store) -> Iterator[Fault]:
 
 
 def _labels(settings: Settings, store: Store, values: Values) -> Iterator[Fault]:
-    """Names in groups and ignore that no model here, and none of the catalogue, can ever give."""
+    """Names in groups, in ignore and for Home Assistant that no model here, and none of the catalogue, can ever give."""
     known, told = set[str](), 0
     decisions = {(): settings.decision} | {("profile", name): profile.decision for name, profile in settings.profile.items()}
     for above, decision in decisions.items():
         named: dict[Keys, tuple[str, ...]] = {(*above, "decision", "ignore"): decision.ignore}
         named |= {(*above, "decision", "groups", group): labels for group, labels in decision.groups.items()}
+        if not above:
+            named[("homeassistant", "labels")] = settings.homeassistant.labels
         for keys, labels in named.items():
             if get(values, keys) is None:
                 continue

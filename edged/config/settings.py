@@ -191,6 +191,7 @@ class HomeAssistantSection(Section):
     enabled: bool = Field(False, description="announce the entities through MQTT discovery")
     discovery_prefix: TopicPrefix = Field("homeassistant", description="where Home Assistant listens")
     name: Text = Field("", max_length=64, description="name of the device there; empty = `device`")
+    labels: Names = Field((), max_length=100, description="labels that get a binary sensor of their own, as groups do")
 
 
 class WebSection(Section):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edged.config.parts import to_rules
 from edged.config.watch import ConfigWatch
 from edged.daemon.delivery import open_dispatch
+from edged.daemon.introduction import Introduction
 from edged.daemon.link import Link
 from edged.daemon.requests import Requests
 from edged.daemon.status import Report
@@ -48,6 +49,7 @@ class Daemon:
         link = Link(self._vision, self._publisher, self._dispatch, self._apply)
         effects.ask_snapshot = link.ask_snapshot
         self._damaged = [to_standing("damaged_file", reason=sentence) for sentence in start.damaged]
+        self._introduction = Introduction(self._dispatch, self._apply, folder)
         self._control = Control(folder, lambda: self._changes.doing)
         self._report = Report(
             self._dispatch, self._publisher, self._vision, self._apply, self._own_faults, lambda: link.vision_memory_mb
@@ -83,12 +85,14 @@ class Daemon:
         for timer in self._timers:
             timer.close()
         self._changes.close()
+        self._introduction.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._watch is not None:
             self._watch.close()
         await self._control.close()
         await self._tasks.close()
         await self._vision.stop(STOP_S)
+        self._publisher.end()
         self._tell_health()
         await self._dispatch.close(deadline_s=STOP_S)
 
@@ -96,6 +100,8 @@ class Daemon:
         self._changes.govern(read_heat())
         is_good = not self._publisher.camera_reason and self._publisher.looked_within(_FRESH_S)
         self._apply.tick(is_good=is_good)
+        self._publisher.renew()
+        self._introduction.look()
         if self._report.has_news:
             self._tell_health()
 

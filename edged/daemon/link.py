@@ -55,9 +55,9 @@ class Link:
         elif action == "snapshot" and self._apply.settings.snapshot.on_control:
             self.ask_snapshot(to_jpeg_limits(self._apply.settings), "on_control")
 
-    def ask_snapshot(self, limits: dict[str, Any], why: str) -> None:
-        """why: `on_control` or `on_event`; the vision process knows which of them the config allows."""
-        if self._vision.send("snapshot", limits | {"why": why}):
+    def ask_snapshot(self, limits: dict[str, Any], why: str, event_ns: int = 0) -> None:
+        """why: `on_control` or `on_event`; the vision process knows which of them the config allows. event_ns: when it happened."""
+        if self._vision.send("snapshot", limits | {"why": why, "event_ns": event_ns}):
             self._jpeg.ask(limits["max_kb"])
 
     def _ready(self, pid: int) -> None:
@@ -88,11 +88,11 @@ class Link:
     def _load_failed(self, number: int, path: str, reason: str) -> None:
         self._apply.on_load_failed(number, reason)
 
-    def _take_part(self, part: bytes, last: bool) -> None:
+    def _take_part(self, part: bytes, last: bool, index: int = 0, captured_ns: int = 0, event_ns: int = 0) -> None:
         try:
             whole = self._jpeg.add(part, last=last)
         except ValueError as error:
             self._vision.distrust(f"it sent {error}")
             return
         if whole is not None and not self._publisher.paused:
-            self._dispatch.live_bytes("snapshot", whole)
+            self._dispatch.picture("snapshot", whole, captured_ns=captured_ns, frame=index, event_ns=event_ns)

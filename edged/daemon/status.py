@@ -11,7 +11,7 @@ from edged.faults import Field, StandingFault, to_standing
 from edged.process.supervisor import Supervision
 from edged.rollout.apply import Apply
 from edged.system.figures import memory_mb, quantile, rate_hz
-from edged.system.heat import temperature_c
+from edged.system.heat import read_heat
 from edged.system.log import dropped_lines
 
 _COUNTS = ("count", "times")
@@ -63,7 +63,7 @@ class Report:
         return list(map(to_identity, self._faults())) != list(map(to_identity, self._told))
 
     def health(self) -> Health:
-        publisher, dispatch, faults = self._publisher, self._dispatch, self._faults()
+        publisher, dispatch, faults, heat = self._publisher, self._dispatch, self._faults(), read_heat()
         self._told = faults
         return Health(
             uptime_s=round(time.monotonic() - self._started_s, 1),
@@ -79,7 +79,9 @@ class Report:
             latency_p95_ms=quantile(publisher.latency_ms, 0.95),
             memory_mb=memory_mb(),
             vision_memory_mb=self._vision_memory_mb(),
-            temperature_c=temperature_c(),
+            throttled=heat.throttled or heat.under_voltage,
+            waiting_oldest_s=dispatch.waiting_oldest_s,
+            temperature_c=heat.temperature_c,
             degraded=[fault.sentence for fault in faults],
             faults=self._since.to_dicts(faults),
         )

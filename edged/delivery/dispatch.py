@@ -61,17 +61,23 @@ class Dispatch:
         self._outbox.put(to_body(body.model_dump()), happened_ns)
 
     def retain(self, topic: str, body: Body | str) -> None:
-        """The value of a retained topic now; what was not yet sent of it is replaced."""
+        """The value of a retained topic now; what was not yet sent of it is replaced. `/x/y`: not below our base, but x/y."""
         self._retained.put(topic, body, self._clock.monotonic_ns())
+        self._sender.retained_changed(topic)
+
+    def take_back(self, topic: str, then: Callable[[], None]) -> None:
+        """Of a retained topic nothing is to be kept; `then` is called once the broker has taken that."""
+        self._retained.take_back(topic, then)
         self._sender.retained_changed(topic)
 
     def live(self, topic: str, body: Body) -> bool:
         """Send now, or not at all; False, and counted, when there is nobody to send it to."""
         return self._live.send(topic, body)
 
-    def live_bytes(self, topic: str, payload: bytes) -> bool:
-        """As `live`, for what is not JSON."""
-        return self._live.send_bytes(topic, payload)
+    def picture(self, topic: str, jpeg: bytes, *, captured_ns: int, frame: int, event_ns: int) -> bool:
+        """As `live`. captured_ns, event_ns: monotonic; the event that happened then is named, where it was sent already."""
+        event = self._sender.sent_events.get(event_ns, "")
+        return self._live.send_picture(topic, jpeg, captured_ns=captured_ns, frame=frame, event=event)
 
     def answer(self, topic: str, body: Body) -> None:
         """To who asked for something: not retained, QoS 1, for as long as it is of use."""
@@ -110,6 +116,11 @@ class Dispatch:
 
     def counters(self) -> Events:
         return self._outbox.counters
+
+    @property
+    def waiting_oldest_s(self) -> float:
+        """Age of the oldest event that waits for a broker; 0 where none waits."""
+        return round(self._outbox.oldest_s, 1)
 
     def ask_writer(self, answer: Callable[[], None]) -> None:
         """`answer` is called on the loop when the outbox's writer comes to it."""

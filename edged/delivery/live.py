@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edged.delivery.broker.client import PublishedWith
 from edged.delivery.broker.reconnect import Broker
 from edged.delivery.messages import Body, to_payload
 from edged.delivery.retained import Stamps
@@ -34,14 +35,23 @@ class Live:
             self._stamps.use(topic)
         return sent
 
-    def send_bytes(self, topic: str, payload: bytes) -> bool:
-        """As `send`, for what is not JSON."""
+    def send_picture(self, topic: str, jpeg: bytes, *, captured_ns: int, frame: int, event: str) -> bool:
+        """As `send`. event: the id of the event that it belongs to, where it is known."""
+        stamp = self._stamps.peek(topic, captured_ns)
+        told = {"id": stamp.id, "time": stamp.time, "frame": str(frame)} | ({"event": event} if event else {})
+        sent = self.send_bytes(topic, jpeg, PublishedWith("image/jpeg", told))
+        if sent:
+            self._stamps.use(topic)
+        return sent
+
+    def send_bytes(self, topic: str, payload: bytes, about: PublishedWith | None = None) -> bool:
+        """As `send`, for what is ready."""
         if why_not := self._why_not():
             return self._drop(why_not)
         name = f"{self._base}/{topic}"
         if not self._broker.fits(name, payload):
             return self._drop("too_large")
-        return self._broker.publish(name, payload, qos=0) is not None or self._drop("offline")
+        return self._broker.publish(name, payload, qos=0, about=about) is not None or self._drop("offline")
 
     def lost(self, count: int) -> None:
         """The connection ended with so many that the network had not taken yet."""

@@ -40,7 +40,7 @@ class Courier:
         self._model = ""
         self._camera = ("", "", "")
         self._camera_since_ns = now_ns()
-        self.on_event: Callable[[], None] | None = None  # called at each change of the label
+        self.on_event: Callable[[int], None] | None = None  # called at each change of the label, with its time
         self.paused = False
         self.failed_runs = 0  # of the vision process, since the camera gave its last frame
         self._named: dict[str, float] | None = None  # the last scores, which an unchanged scene repeats
@@ -108,6 +108,18 @@ class Courier:
         if state in _BAD:
             self._named = None
             self._tell(self._decision.forget(self._now_ns(), f"camera {state}: {fault}"), self._now_ns())
+
+    def end(self) -> None:
+        """edged is stopped: what was seen is not known any more, and nobody will say so later."""
+        self._tell(self._decision.forget(self._now_ns(), "stop"), self._now_ns())
+
+    def renew(self) -> None:
+        """Must be called about once a second: says again what is still true, when it was last said 5 s ago.
+
+        With a working camera that also happens with each frame; while paused, or with a slow camera, nothing else comes.
+        """
+        if self._stated and self._camera[0] in ("ok", "paused") and self._now_ns() - self._stated_ns >= _RENEW_S * 1e9:
+            self._tell(self._decision.current(), self._now_ns())
 
     def pause(self, paused: bool) -> None:
         self.paused = paused
@@ -181,7 +193,7 @@ class Courier:
         if decided.changes or not self._stated:
             self._dispatch.retain("label", decided.label)
         if decided.changes and self.on_event is not None:
-            self.on_event()
+            self.on_event(decided.changes[-1].at_ns)
         stated = (decided.label, decided.groups, self.paused)
         if stated == self._stated and at_ns - self._stated_ns < _RENEW_S * 1e9:
             return

@@ -58,6 +58,7 @@ class Retained:
     def __init__(self, stamps: Stamps, now_s: Callable[[], float] = time.monotonic) -> None:
         self._stamps, self._now_s = stamps, now_s
         self._values: dict[str, tuple[Body | str, int]] = {}  # by topic: body, happened_ns
+        self._taken_back: dict[str, Callable[[], None]] = {}  # topics that are to be empty
         self._numbers: Counter[str] = Counter()
         self._payloads: dict[str, bytes] = {}  # of the values, once they were sent
         self._unsent: dict[str, float] = {}  # topics whose value must be sent, in order, and from when on (monotonic s)
@@ -80,10 +81,16 @@ class Retained:
     def put(self, topic: str, body: Body | str, happened_ns: int) -> None:
         """The value now; what was not yet sent of it is replaced."""
         self._values[topic] = (body, happened_ns)
+        self._taken_back.pop(topic, None)
         self._numbers[topic] += 1
         self._payloads.pop(topic, None)
         self._pauses_s.pop(topic, None)
         self._unsent[topic] = 0.0
+
+    def take_back(self, topic: str, then: Callable[[], None]) -> None:
+        """Nothing is to be kept on this topic; `then` is called once the broker has taken that."""
+        self.put(topic, "", 0)
+        self._taken_back[topic] = then
 
     def send_all(self) -> None:
         """After a reconnect: every value, in the order in which the topics came up."""
@@ -106,6 +113,9 @@ class Retained:
         if number == self._numbers[topic]:
             self.refused.pop(topic, None)
             self._pauses_s.pop(topic, None)
+            if (then := self._taken_back.pop(topic, None)) is not None:
+                del self._values[topic]  # said once: a subscriber that knows nothing of it would take it for a fault
+                then()
 
     def refuse(self, topic: str, number: int, why: str) -> bool:
         """Counted, and tried again after a pause; whether that is news. Of an older value it says nothing."""

@@ -13,7 +13,7 @@ from edged.delivery.broker.inflight import ANSWER_S, Became, InFlight, SendOutco
 from edged.delivery.broker.poison import Sent
 from edged.delivery.broker.reconnect import Broker
 from edged.delivery.live import Answer, Answers
-from edged.delivery.messages import QOS
+from edged.delivery.messages import QOS, to_name
 from edged.delivery.outbox.queue import Handed
 from edged.delivery.outbox.rows import GAP, to_message
 from edged.delivery.outbox.writer import Outbox
@@ -25,6 +25,7 @@ log = logging.getLogger("edged")
 
 EVENTS = "event"  # what the two lanes are to the broker's refusals and suspects
 _TICK_S = 0.5
+_REMEMBERED = 64  # events whose pictures may still come
 _NAMED = 3  # messages that are set aside and named
 _LARGEST_ECHO_BYTES = 16 * 1024 - 256  # what the connection reads; of what is larger the acknowledgement is believed
 
@@ -41,6 +42,7 @@ class Sender:
         self._connection = 0
         self._asked, self._drained = 0, False
         self._later: asyncio.TimerHandle | None = None
+        self.sent_events: dict[int, str] = {}  # of the last ones: when it happened (monotonic ns), id
         self.idle = asyncio.Event()  # nothing waits that may be sent now, and nothing is on its way
 
     def start(self) -> None:
@@ -117,7 +119,7 @@ class Sender:
             elif verdict.became is Became.DELIVERED:
                 self._retained.taken(name, verdict.sent.value)
             elif self._retained.refuse(name, verdict.sent.value, verdict.why):
-                log.error("%s/%s is not taken, and tried again: %s", self._base, name, verdict.why)
+                log.error("%s is not taken, and tried again: %s", to_name(self._base, name), verdict.why)
 
     def _carry_out_row(self, n: int, verdict: SendOutcome) -> None:
         if verdict.became is Became.DELIVERED:
@@ -207,13 +209,16 @@ class Sender:
             is_gap = one.row.kind == GAP
             sent = Sent(one.row.n, EVENTS, size, title, is_gap=is_gap, payload=echo, at_s=time.monotonic())
             self._flight.add(mid, sent)
+            self.sent_events[one.row.happened_ns] = title
+            if len(self.sent_events) > _REMEMBERED:
+                del self.sent_events[next(iter(self.sent_events))]
         else:
             self._outbox.release(one.row.n)
             self._pump_later(_TICK_S)
 
     def _send_value(self, topic: str) -> None:
         value = self._retained.take(topic)
-        name, qos = f"{self._base}/{topic}", QOS.get(topic, 1)
+        name, qos = to_name(self._base, topic), QOS.get(topic, 1)
         if not self._broker.fits(name, value.payload):
             self._flight.suspects.acquit(topic)
             if self._retained.refuse(topic, value.number, "packet too large"):

@@ -98,6 +98,7 @@ class Word:
 Vocabulary = Mapping[str, Word]
 
 _COUNT, _SENTENCE, _PATH, _SHA256 = whole(), text(LONGEST_SENTENCE), raw(4096), like("(?:[0-9a-f]{64})?")
+_NS = whole(0, 2**63 - 1)
 _PX, _NUMBER = whole(0, 65_536), number(-1e9, 1e9)
 _MS, _MB = number(0, 1e9), number(0, 1e7)
 _SCORE = tuple_of(whole(0, 2**20), number(0, 1.01))
@@ -147,7 +148,9 @@ FROM_VISION: Vocabulary = {
     "loaded": Word({"number": _COUNT, "path": _PATH, "sha256": _SHA256, "load_ms": _MS, "facts": _FACTS}),
     "load_failed": Word({"number": _COUNT, "path": _PATH, "reason": _SENTENCE}),
     "model_failed": _REASON,
-    "snapshot": Word({"last": truth}),
+    "snapshot": Word(
+        {"last": truth, "index": _COUNT, "captured_ns": past, "event_ns": _NS}, frozenset({"index", "captured_ns", "event_ns"})
+    ),
 }
 TO_VISION: Vocabulary = {
     "configure": Word(
@@ -172,7 +175,16 @@ TO_VISION: Vocabulary = {
     "watch": Word({"indices": each(_COUNT, 100_000)}),
     "pace": Word({"fps": number(0)}),
     "pause": Word({"paused": truth}),
-    "snapshot": Word({"why": one_of("on_control", "on_event"), "max_px": _COUNT, "quality": _COUNT, "max_kb": _COUNT}),
+    "snapshot": Word(
+        {
+            "why": one_of("on_control", "on_event"),
+            "max_px": _COUNT,
+            "quality": _COUNT,
+            "max_kb": _COUNT,
+            "event_ns": _NS,
+        },
+        frozenset({"event_ns"}),
+    ),
     "stop": _NOTHING,
 }
 FROM_SANDBOX: Vocabulary = {

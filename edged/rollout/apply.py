@@ -89,8 +89,12 @@ class Apply:
     def describe(self, active: Active) -> None:
         """The same model runs for another reason, with another budget or rate."""
         self.switcher.describe(active)
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell subscribers what runs and what is wished for, where something of it is new."""
         if not self.switcher.on_trial:
-            self._effects.announce(self.active, self.settings)
+            self._effects.announce(self.active, self.settings, self.intent.wished)
 
     def begin_ladder(self, selector: Selector, chosen: Active) -> None:
         """The governor's, down from what was chosen."""
@@ -103,8 +107,7 @@ class Apply:
         """These settings are in force; their model runs already."""
         old, self.settings = self.settings, settings
         self.pace()
-        if not self.switcher.on_trial:
-            self._effects.announce(self.active, settings)
+        self.announce()
         await self._effects.follow(old, settings, self.switcher.used, is_blind=self.recovery.is_safe)
 
     def changed(self) -> None:
@@ -191,7 +194,7 @@ class Apply:
                     self._recover(self.recovery.unusable(self.now_s(), active.name, reason))
 
     def _proven(self, active: Active, *, was_on_trial: bool) -> None:
-        self._effects.announce(active, self.settings)
+        self._effects.announce(active, self.settings, self.intent.wished)
         self._recover(self.recovery.proven())
         if was_on_trial:
             if self.governor.name == active.name:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edged.config.complete import is_path
 from edged.config.machine import read_parts
-from edged.config.profile import FILE, MARK, with_wish
+from edged.config.profile import FILE, MARK, to_hour, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
 from edged.errors import ConfigError, WriteError
@@ -41,6 +42,18 @@ class Intent:
     def wish(self) -> str:
         """What is wished for beside the file, and can still be had."""
         return self._holding(self.file)
+
+    @property
+    def wished(self) -> str:
+        """In the words of `model/set`: the wish beside the file, else the profile of this hour, else what the file says.
+
+        A path in the file is no word of it: `@file` stands for it.
+        """
+        if (wish := self.wish) and wish != FILE:
+            return wish
+        if profile := to_hour(self.file, self.minute()):
+            return f"{MARK}{profile}"
+        return FILE if is_path(self.file.model.name) else self.file.model.name
 
     @property
     def door(self) -> str:

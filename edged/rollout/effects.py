@@ -26,7 +26,7 @@ class Effects:
         self._vision, self._publisher, self._dispatch = vision, publisher, dispatch
         self._told: Model | None = None
         # who asks for one is also who takes its parts
-        self.ask_snapshot: Callable[[dict[str, Any], str], None] = lambda _limits, _why: None
+        self.ask_snapshot: Callable[[dict[str, Any], str, int], None] = lambda _limits, _why, _event_ns: None
 
     # the vision process
 
@@ -79,7 +79,9 @@ class Effects:
         self._publisher.follow(_rules(settings, used))
         self._publisher.tell_results(settings.mqtt.result_fps)
         limits = to_jpeg_limits(settings)
-        self._publisher.on_event = (lambda: self.ask_snapshot(limits, "on_event")) if settings.snapshot.on_event else None
+        self._publisher.on_event = (
+            (lambda at_ns: self.ask_snapshot(limits, "on_event", at_ns)) if settings.snapshot.on_event else None
+        )
 
     async def follow(self, old: Settings, new: Settings, used: Active, *, is_blind: bool) -> None:
         """Other settings are in force. Only what a running vision process can't be told needs a new one."""
@@ -104,14 +106,15 @@ class Effects:
         self._vision.send("watch", {"indices": self._publisher.watched()})
         self._publisher.latency_ms.clear()
 
-    def announce(self, active: Active, settings: Settings) -> None:
-        """The retained `model`, once it was loaded and when something of it is new."""
+    def announce(self, active: Active, settings: Settings, wish: str) -> None:
+        """The retained `model`, once it was loaded and when something of it is new. wish: in the words of `model/set`."""
         if not active.facts:
             return
         rules = _rules(settings, active)
         measured, size_mb = active.measured, active.installed.size_mb
         model = Model(
             card=active.name,
+            wish=wish,
             sha256=active.installed.sha256,
             chosen=active.why,
             governor=active.governed,

@@ -268,17 +268,18 @@ class Vision:
             if self._gate is not None:
                 self._gate.forget()
 
-    def _on_snapshot(self, why: str, max_px: int, quality: int, max_kb: int) -> None:
+    def _on_snapshot(self, why: str, max_px: int, quality: int, max_kb: int, event_ns: int = 0) -> None:
         """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none.
 
-        Pause and snapshot come through one thread, so that no picture leaves after a pause was heard of.
+        Pause and snapshot come through one thread: no picture leaves after a pause was heard of. event_ns is handed back.
         """
         frame = self._newest
         if frame is None or self._slot.paused or why not in self._allowed:  # whoever paused does not want to be seen
             return
         jpeg = to_jpeg(frame, WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
-        for start in range(0, len(jpeg), _PART_BYTES):
-            self._send("snapshot", {"last": start + _PART_BYTES >= len(jpeg)}, jpeg[start : start + _PART_BYTES])
+        about = {"index": frame.index, "captured_ns": frame.captured_ns, "event_ns": event_ns, "last": False}
+        for at in range(0, len(jpeg), _PART_BYTES):
+            self._send("snapshot", about | {"last": at + _PART_BYTES >= len(jpeg)}, jpeg[at : at + _PART_BYTES])
 
     def _report(self, state: str, fault: str, reason: str) -> None:
         if state in ("lost", "frozen"):

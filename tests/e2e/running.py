@@ -69,14 +69,18 @@ class Broker:
 class Heard:
     """Every message of a broker, in order of arrival: (topic, payload, retained)."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, session: str = "") -> None:
+        """session: a client id, under which a broker that keeps sessions keeps what comes while it is away itself."""
         self.messages: list[tuple[str, bytes, bool]] = []
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, session, protocol=mqtt.MQTTv5)
         self._client.on_message = lambda _c, _u, m: self.messages.append((m.topic, m.payload, m.retain))
         self._client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.connect("127.0.0.1", port)
+        properties = mqtt.Properties(mqtt.PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 3600 if session else 0
+        self._client.reconnect_delay_set(1, 2)
+        self._client.connect("127.0.0.1", port, clean_start=not session, properties=properties)
         self._client.loop_start()
         assert subscribed.wait(10)
 

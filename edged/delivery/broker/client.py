@@ -6,6 +6,7 @@ changing this: `_packet_read`, `_in_packet` and the handlers of single packets a
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,14 @@ class Code:
     """A reason code as the broker wrote it, known or not."""
 
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWith:
+    """What MQTT 5 lets a message say about its payload."""
+
+    content_type: str
+    fields: Mapping[str, str]
 
 
 class Client(paho.Client):
@@ -118,6 +127,13 @@ class Client(paho.Client):
 
 def new_client(version: int, client_id: str, most_bytes: int) -> Client:
     return Client(client_id, MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311, most_bytes)
+
+
+def to_publish_properties(about: PublishedWith) -> Any:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = about.content_type
+    properties.UserProperty = list(about.fields.items())
+    return properties
 
 
 def to_connect_properties(version: int, most_bytes: int) -> Any:

@@ -108,11 +108,11 @@ class Connection:
         """Live messages that the network has not taken yet."""
         return len(self._unsent)
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
-        """The message's number, or None when it could not even be queued."""
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, about: Any = None) -> int | None:
+        """The message's number, or None when it could not even be queued. about: with MQTT 5 only."""
         qos = min(qos, self._limits.most_qos)
         try:
-            info = self._client.publish(topic, payload, qos, retain and self._limits.retain)
+            info = self._client.publish(topic, payload, qos, retain and self._limits.retain, about)
         except _PAHO_FAULTS as error:
             self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
             return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edged.delivery.broker.access import Access
+from edged.delivery.broker.client import PublishedWith, to_publish_properties
 from edged.delivery.broker.connection import COMMAND_BYTES, TAKEN_OVER, BrokerLimits, Connection, Disconnect
 from edged.faults import StandingFault, to_standing
 
@@ -101,9 +102,14 @@ class Broker:
         largest = self._limits.largest_bytes
         return not largest or len(topic.encode()) + len(payload) + 12 <= largest
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, about: PublishedWith | None = None
+    ) -> int | None:
         """Hand a message to the connection; its number, for `on_acknowledged`, or None when there is no connection."""
-        return self._now.publish(topic, payload, qos, retain) if self._now is not None and self.connected else None
+        if self._now is None or not self.connected:
+            return None
+        properties = to_publish_properties(about) if about is not None and self.access.version == 5 else None
+        return self._now.publish(topic, payload, qos, retain, properties)
 
     def subscribe(self, topic: str, *, retained: bool = False) -> None:
         """`retained`: also what the broker keeps; with MQTT 3.1.1 it sends that in any case."""

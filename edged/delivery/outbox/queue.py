@@ -45,6 +45,7 @@ class OutboxQueue:
         self._first_n = 0  # what has a lower n on the disk was never loaded
         self._events = 0
         self.delivered = 0
+        self.oldest_s = 0.0  # how long the oldest event had waited when `keep_up` last looked
         self._heal_ns = 0
 
     def load(self, store: Database) -> None:
@@ -228,6 +229,8 @@ class OutboxQueue:
         before_ns = self._numbers.lived_ns() - int(self._limits.ttl_s * 1e9)
         self._drops.drop(list(itertools.takewhile(lambda row: row.lived_ns < before_ns, self._lanes.oldest_events())), "expired")
         self._drops.enforce(self._limits, self._lanes)
+        oldest = next(iter(self._lanes.oldest_events()), None)
+        self.oldest_s = 0.0 if oldest is None else (self._numbers.lived_ns() - oldest.lived_ns) / 1e9
 
     def _compare(self) -> None:
         """After the disk was mended: what it lost is counted and told, and what it does not know was delivered, it learns."""

@@ -98,6 +98,11 @@ class Outbox:
         self._ask(lambda: self._call(answer))
 
     @property
+    def oldest_s(self) -> float:
+        """Age of the oldest event that waits, as of two seconds ago; 0 where none waits."""
+        return self._ledger.oldest_s if self._counters.queued else 0.0
+
+    @property
     def counters(self) -> Events:
         """As of the last change; always balanced."""
         return self._counters

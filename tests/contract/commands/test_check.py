@@ -84,7 +84,11 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "a certificate that is not there": ("[mqtt]\ntls_ca = '/nope/ca.pem'\n", [(2, "mqtt.tls_ca", "/nope/ca.pem cannot be read")]),
     "a folder for a file": ("[mqtt]\ntls_ca = '/etc'\n", [(2, "mqtt.tls_ca", "is not a file")]),
     "pictures that are not there": ("[camera]\nkind='pictures'\nsource='nope'\n", [(3, "camera.source", "No such file")]),
-    "what is not built yet": ("[homeassistant]\nenabled = true\n", [(2, "homeassistant.enabled", "not possible yet")]),
+    "what is not built yet": ("[web]\nenabled = true\n", [(2, "web.enabled", "not possible yet")]),
+    "a sensor for an unknown label": (
+        "[homeassistant]\nlabels = ['persn']\n",
+        [(2, "homeassistant.labels", 'no model knows the label "persn" (did you mean person?)')],
+    ),
     "half a day": ("[profile.n]\nfrom = '22:00'\n", [(2, "profile.n.from", "needs until beside it")]),
     "a profile name that is taken": ("[profile.file]\ncamera.fps = 2.0\n", [(1, "profile.file", "is no name for a profile")]),
     "half a profile by the clock": ("[profile.n]\nuntil = '6:00'\n", [(2, "profile.n.until", 'a time of day like "06:30"')]),

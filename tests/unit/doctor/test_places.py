@@ -211,7 +211,7 @@ def test_state_folders(site: Site) -> None:
     site.path("/var/lib/edged").mkdir(parents=True, mode=0o700)
     assert check_state_folder(site, folder, nobody).state == "fail"
     site.path("/var/lib/edged").chmod(0o777)
-    assert check_state_folder(site, folder, me).state == "ok"
+    assert check_state_folder(site, folder, me).state == "warn"  # everybody can look in
     plant(site, {"/var/lib/edged/outbox.db": ""}).path("/var/lib/edged/outbox.db").chmod(0o600)
     assert check_state_folder(site, folder, nobody).state == "fail"
     site.path("/var/lib/edged/outbox.db").unlink()
