@@ -31,7 +31,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "broker": ("{reason}", "run 'edged doctor'"),
     "broker_warning": ("{reason}", ""),
     "client_id_taken": ("{reason}", "set mqtt.client_id to another name on one of the two"),
-    "outbox": ("{reason}", ""),
+    "delivery": ("{reason}", ""),
     "events_refused": (
         "the broker refused {count:g} events since it last took one: {reason}",
         "check its access list and its limits; edged outbox list shows them",

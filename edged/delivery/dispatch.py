@@ -146,7 +146,7 @@ class Dispatch:
     @property
     def faults(self) -> list[StandingFault]:
         """What does not work as it should, between the outbox and the broker."""
-        outbox = [to_standing("outbox", reason=sentence) for sentence in self._outbox.degraded]
+        outbox = [to_standing("delivery", reason=sentence) for sentence in self._outbox.degraded]
         return [*self._broker.faults, *outbox, *self._sender.faults]
 
     @property
