@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel schemas clean
+.PHONY: training-test old-runtime bed bed-arm64 bed-package bed-systemd bed-vm deb run test check campaigns campaigns-short wheel schemas clean
 
 run: $(VENV)/demo ## the whole job on this machine: camera, model, broker, subscriber
 	@$(BIN)/edged demo --seconds $(or $(SECONDS),30)
@@ -24,6 +24,12 @@ campaigns-short: $(VENV)/dev ## a little of each campaign, and the beds that are
 
 campaigns: $(VENV)/dev ## every campaign in full: hours
 	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
+
+training-test: $(VENV)-training/made ## the tests of models/training, with PyTorch and the converter in a venv of their own
+	$(VENV)-training/bin/python -m pytest tests/training
+
+old-runtime: $(VENV)-old-runtime/made $(VENV)/dev ## the bundled family in tflite-runtime 2.14, which Python 3.11 still has
+	$(BIN)/python -m pytest tests/contract/test_home_family.py
 
 bed: $(VENV)/dev ## the real picamera2 on libcamera's virtual camera; needs root, 5 minutes the first time
 	tests/beds/libcamera/build
@@ -68,4 +74,15 @@ $(VENV)/demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)-training/made: models/training/requirements.txt
+	@$(PYTHON) -m venv $(VENV)-training
+	@$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check -r models/training/requirements.txt pytest
+	@touch $@
+
+$(VENV)-old-runtime/made:
+	@python3.11 -m venv $(VENV)-old-runtime
+	@$(VENV)-old-runtime/bin/python -m pip install --quiet --disable-pip-version-check tflite-runtime==2.14.0 'numpy<2'
 	@touch $@
