@@ -114,6 +114,33 @@ def _scenes(data: Path) -> list[Row]:
     return rows
 
 
+FULL_LENGTH = ("inria",)  # collections in which a person fills the picture from head to foot
+
+
+def busts(data: Path) -> list[Row]:
+    """Heads and shoulders, cut from learnt photographs and boxes of whole people: somebody who stands at the door."""
+    rng = np.random.default_rng(SEED)
+    people = [
+        (row.file, row.part, row.collection) for row in _labelled(data) if row.split == "train" and row.collection in FULL_LENGTH
+    ]
+    for row in _table(data / "SCENES.tsv") if (data / "SCENES.tsv").exists() else []:
+        for text in row["boxes"].split(";"):
+            if text.startswith("person:"):
+                x, y, wide, high = map(float, text[7:].split(","))
+                people += [(row["file"], (x, y, x + wide, y + high), "scene" + row["file"].split("/")[1].split("_")[0])] * 2
+    made = []
+    for file, (left, top, right, bottom), collection in people:
+        tall, wide = bottom - top, right - left
+        if tall < 0.35:  # no face in that
+            continue
+        broad = wide * rng.uniform(1.0, 1.6)
+        x = np.clip((left + right - broad) / 2 + rng.normal(0, 0.1) * wide, 0, max(0.0, 1 - broad))
+        y = np.clip(top - rng.uniform(0, 0.1) * tall, 0, 1)
+        part = (float(x), float(y), float(min(1.0, x + broad)), float(min(1.0, y + tall * rng.uniform(0.3, 0.7))))
+        made.append(Row(file, part, 1, 1.0, collection, "train", "bust"))
+    return made
+
+
 def _round(rng: np.random.Generator, box: Part) -> Part:
     """A part of the scene that holds the box, up to 2.5 times as high, the box anywhere in it."""
     wide, high = box[2] - box[0], box[3] - box[1]

@@ -4,7 +4,8 @@
                        [--checkpoint WORK/tuned.pt]
 
 Writes WORK/NAME.trunk.tflite and WORK/NAME.features.npy (N, D) float16, WORK/NAME.more.npy: the same of one more view of each
-learnt example (mirrored, cut, dark, blurred or far) and of made-up surfaces, WORK/NAME.aloft.npy: of things alone before a sky.
+learnt example (mirrored, cut, dark, blurred or far) and of made-up surfaces, WORK/NAME.aloft.npy: of things alone before a sky,
+WORK/NAME.busts.npy: of heads and shoulders.
 What is there already is not made again.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from collection import SEED, listed, picture_of, shrunk
+from collection import SEED, busts, listed, picture_of, shrunk
 from convert import Trunk, quantised, runner
 from published import published
 from views import aloft, surface, worn
@@ -48,7 +49,7 @@ def main() -> None:
     net = load(a.base, a.checkpoint)
     trunk = a.work / f"{a.name}.trunk.tflite"
     if not trunk.exists():
-        some = np.random.default_rng(SEED).choice(learnt, CALIBRATION, replace=False)
+        some = np.random.default_rng(SEED).choice(learnt, min(CALIBRATION, len(learnt)), replace=False)
         quantised(Trunk(net), a.px, np.stack([shrunk(picture_of(a.data, rows[n]), a.px) for n in some]), trunk)
     run = runner(trunk)
     began = time.monotonic()
@@ -72,6 +73,9 @@ def main() -> None:
                 np.float16
             ),
         )
+    people, chosen = a.work / f"{a.name}.busts.npy", busts(a.data)
+    if not people.exists() and chosen:
+        np.save(people, np.stack([run(shrunk(picture_of(a.data, row), a.px)) for row in chosen]).astype(np.float16))
     print(
         json.dumps(
             {"name": a.name, "examples": len(rows), "more": len(learnt) + SURFACES, "seconds": round(time.monotonic() - began)}

@@ -75,7 +75,9 @@ def main() -> None:
     split, label = np.array([row.split for row in rows]), np.array([row.label for row in rows])
     net = headed(load(a.base, a.checkpoint), a.work / f"{a.of or a.name}.head.pt")
     learnt = np.flatnonzero(split == "train")
-    some = np.random.default_rng(SEED).choice(learnt, CALIBRATION, replace=False)  # as features.py, so that the trunk is the same
+    some = np.random.default_rng(SEED).choice(
+        learnt, min(CALIBRATION, len(learnt)), replace=False
+    )  # as features.py, so that the trunk is the same
     path = a.models / f"{a.name}.tflite"
     if not path.exists():
         quantised(Whole(net), a.px, np.stack([shrunk(picture_of(a.data, rows[n]), a.px) for n in some]), path)
@@ -98,7 +100,7 @@ def main() -> None:
         scores, strange = scores_of(test), scores_of(strangers)
         np.savez(a.work / f"{a.name}.test.npz", test=test, scores=scores, strangers=strangers, strange=strange)
         elsewhere = np.array([rows[n].collection not in IMAGENET_COLLECTIONS for n in test])
-        kinds = np.array([rows[n].kind.startswith("n0") for n in strangers])
+        kinds = np.array([rows[n].kind.startswith("n0") for n in strangers], bool)
         found |= {
             "test": judged(scores, label[test], enter),
             "test_without_imagenet": accuracy(scores[elsewhere], label[test][elsewhere]) | {"photographs": int(elsewhere.sum())},

@@ -41,7 +41,7 @@ class Lessons:
         self, pictures: np.ndarray, rows: list, soft: torch.Tensor, learn: np.ndarray, base: Path, trunk: Path, px: int, seed: int
     ) -> None:
         self.pictures, self.soft, self.px, self.rng = pictures, soft, px, np.random.default_rng(seed)
-        weight = weights(rows, learn, 1.0).astype(np.float64)
+        weight = weights(rows, learn, 1.0, 1.0).astype(np.float64)
         label = np.array([row.label for row in rows])
         self.groups = [np.flatnonzero((weight > 0) & known) for known in (label >= 0, label < 0)]
         self.groups = [g for g in self.groups if len(g)]
