@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # Most of their time the tests wait for a process, a camera or a broker: four side by side fit on two cores.
 WORKERS ?= -n 4 --dist worksteal
 
-.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh bed-homeassistant bed-node-red wheel coverage deb docs clean
+.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh bed-homeassistant bed-node-red training-test old-runtime wheel coverage deb docs clean
 
 ##@ Every day
 
@@ -37,6 +37,14 @@ campaigns-short: $(VENV)/dev mosquitto ## a little of each campaign, and the bed
 
 campaigns: $(VENV)/dev mosquitto ## every campaign in full: hours
 	EDGED_CAMPAIGN=full $(BIN)/python -m pytest tests/campaigns -s
+
+##@ The bundled models
+
+training-test: $(VENV)-training/made ## the tests of models/training, with PyTorch and the converter in a venv of their own
+	$(VENV)-training/bin/python -m pytest tests/training
+
+old-runtime: $(VENV)-old-runtime/made $(VENV)/dev ## the bundled family in tflite-runtime 2.14, which Python 3.11 still has
+	$(BIN)/python -m pytest tests/contract/models/test_home_family.py
 
 ##@ Beds: a board without the board; each needs root
 
@@ -106,4 +114,15 @@ $(VENV)/demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)-training/made: models/training/requirements.txt
+	@$(PYTHON) -m venv $(VENV)-training
+	@$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check -r models/training/requirements.txt pytest
+	@touch $@
+
+$(VENV)-old-runtime/made:
+	@python3.11 -m venv $(VENV)-old-runtime
+	@$(VENV)-old-runtime/bin/python -m pip install --quiet --disable-pip-version-check tflite-runtime==2.14.0 'numpy<2'
 	@touch $@

@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edged.errors import ModelError, ReadError
 from edged.system.files import read_file
@@ -16,6 +16,7 @@ OutputKind = Literal["probabilities", "logits"]
 IndexScore = Annotated[tuple[int, float], Field(strict=False)]  # TOML has arrays
 _LARGEST_BYTES = 256 * 1024  # the longest of ours is a fifth of it
 _MOST_FAULTS = 20
+CurvePoint = Annotated[tuple[Ratio, Ratio, Ratio], Field(strict=False)]
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 
 
@@ -33,14 +34,36 @@ class Accuracy(_Part):
 class HomeAccuracy(_Part):
     """What the project measured on its own `test` photographs, with the file itself.
 
-    mean: of the per-class accuracies; grouped: background / person / animal / vehicle; left_out: mean on a source of
-    photographs that was left out of the training.
+    mean: of the per-class accuracies; grouped: background / person / animal / vehicle; left_out, left_out_grouped: on sources
+    of photographs that a run with the same recipe had never learnt from; calibration_error: expected, of the best score;
+    recall, certain_wrong: at the card's `enter` and `margin`, the share of the classes' photographs that are named rightly, and
+    the share of photographs of unrelated things that get a name; curve: (enter, recall, certain_wrong), rising.
     """
 
     mean: Ratio
     grouped: Ratio
     left_out: Ratio | None = None
+    left_out_grouped: Ratio | None = None
+    calibration_error: Ratio | None = None
+    recall: Ratio | None = None
+    certain_wrong: Ratio | None = None
     per_class: dict[str, Ratio] = Field(default_factory=dict)
+    curve: list[CurvePoint] = Field(default_factory=list, max_length=100)
+
+
+class Base(_Part):
+    """The published network whose weights a model was begun with."""
+
+    name: str = Field(pattern=f"^{NAME}$")
+    licence: str = Field(min_length=1)
+    sha256: Sha256
+
+
+class Layers(_Part):
+    """Which layers of the base were trained further, and which are the published ones but for rounding; `conv_0` is the first."""
+
+    tuned: list[str] = Field(default_factory=list, max_length=1000)
+    kept: list[str] = Field(default_factory=list, max_length=1000)
 
 
 class Card(_Part):
@@ -68,14 +91,22 @@ class Card(_Part):
     output: OutputKind
     announced: Accuracy | None = Field(None, description="the announcement of 2017: the float network before conversion")
     published: Accuracy | None = Field(None, description="of the published file itself")
-    enter: Ratio | None = Field(None, description="score from which an answer of this model is to be believed")
-    leave: Ratio | None = Field(None, description="score below which it is not believed any more")
-    margin: Ratio | None = Field(None, description="by so much its best answer must lead")
     measured: HomeAccuracy | None = Field(None, description="by this project, on its own photographs")
+    enter: float | None = Field(None, gt=0, le=1, description="the score from which this model's answer becomes the label")
+    leave: float | None = Field(None, gt=0, le=1, description="the score below which it no longer is; at most `enter`")
+    margin: float | None = Field(None, ge=0, lt=1, description="how far the best score must be above the next")
+    based_on: Base | None = Field(None, description="the published network that it was made from")
+    layers: Layers | None = Field(None, description="what of the base was trained further")
     expected: list[IndexScore] = Field(default_factory=list, description="the best of the probe's first synthetic picture")
     verified: bool = Field(True, description="false: it looks like a known model, but nobody vouched for it")
     licence: str = ""
     training_set: str = ""
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if self.leave is not None and (self.enter is None or self.leave > self.enter):
+            raise ValueError("leave: needs an enter that is at least as high")
+        return self
 
     @property
     def top1(self) -> float | None:

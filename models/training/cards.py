@@ -1,12 +1,10 @@
-"""home.toml from the figures that convert.py measured.
+"""home.toml from the figures that ship.py measured.
 
-    python cards.py --work WORK --models FOLDER [--left-out MEAN] NAME...
+    python cards.py --work WORK --models FOLDER [--left-out WORK/left_out.json] NAME...
 
-Each NAME.json must hold `expected`, what `edged models add NAME.tflite` found best in its first synthetic picture
-(`verdicts` in the state folder's measurements.json): a runtime that runs the file differently is then refused.
-
---left-out: the mean that a run with `train.py --leave-out` reached on those sources; the same for all cards, because it is
-a figure of the recipe, not of one file.
+Each WORK/NAME.json must have been measured with --test. left_out.json: {NAME: {"mean": …, "grouped": …}}, from runs that had never
+seen those collections. `expected` is what the file says of the first synthetic picture of edged's probe: a runtime that runs the
+file differently is then refused.
 """
 
 import argparse
@@ -16,57 +14,78 @@ from pathlib import Path
 
 import tomlkit
 
-HEAD = """The bundled family: MobileNet V1, int8, trained by this project (models/training). Written by models/training/cards.py.
-measured: on the project's own `test` photographs, by the file itself; left_out: on whole sources of photographs that a run with
-the same recipe had never learnt from."""
+HEAD = """The bundled family: MobileNet V1, int8, built upon the published networks. Written by models/training/cards.py.
+enter, leave, margin: from which score on an answer is certain; at most 5 % of the strangers that chose it get a name there.
+measured: by the file itself on photographs that nothing was learnt from (`test`, and strangers of other kinds than those);
+left_out: on whole sources of photographs that a run with the same recipe had never learnt from;
+curve: enter, recall of `test`, strangers with a certain wrong name."""
+
+
+def inline(values: dict[str, object]) -> "tomlkit.items.InlineTable":
+    table = tomlkit.inline_table()
+    for key, value in values.items():
+        table[key] = inline(value) if isinstance(value, dict) else value
+    return table
+
+
+def to_card(found: dict, left_out: dict | None, labels_sha256: str) -> "tomlkit.items.Table":
+    """`found` as ship.py writes it."""
+    test = found["test"]
+    measured = {"mean": round(test["mean"], 3), "grouped": round(test["grouped"], 3)}
+    if left_out:
+        measured |= {"left_out": round(left_out["mean"], 3), "left_out_grouped": round(left_out["grouped"], 3)}
+    measured |= {
+        "calibration_error": round(test["ece"], 3), "recall": test["recall"], "certain_wrong": found["strangers"]["certain_wrong"],
+        "per_class": test["per_class"], "curve": found["curve"],
+    }  # fmt: skip
+    card = tomlkit.table()
+    views = f", {found['views'] / 1e6:.1f} million views" if found["views"] else ", last layers only"
+    card.update(
+        {
+            "name": found["name"],
+            "family": "home",
+            "network": "mobilenet_v1",
+            "file": f"{found['name']}.tflite",
+            "sha256": found["sha256"],
+            "bytes": found["bytes"],
+            "width_multiplier": float(found["name"].split("_")[1]),
+            "px": found["px"],
+            "dtype": found["dtype"],
+            "million_macs": found["million_macs"],
+            "million_params": found["million_params"],
+            "labels": "labels/home_8.txt",
+            "labels_sha256": labels_sha256,
+            "label_count": 8,
+            "output": "probabilities",
+            "enter": found["enter"],
+            "leave": found["leave"],
+            "margin": found["margin"],
+            "based_on": inline({"name": found["base"], "licence": "Apache-2.0", "sha256": found["base_sha256"]}),
+            "layers": inline({"tuned": [*found["tuned"], "head", "meaning"], "kept": [*found["kept"], "names"]}),
+            "measured": inline(measured),
+            "expected": found["expected"],
+            "licence": "Apache-2.0",
+            "training_set": f"33,000 photographs of public research collections{views}",
+        }
+    )
+    return card
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--work", type=Path, required=True)
     ask.add_argument("--models", type=Path, required=True)
-    ask.add_argument("--left-out", type=float)
+    ask.add_argument("--left-out", type=Path)
     ask.add_argument("names", nargs="+")
     a = ask.parse_args()
-    labels = a.models / "labels" / "home_8.txt"
+    labels_sha256 = hashlib.sha256((a.models / "labels" / "home_8.txt").read_bytes()).hexdigest()
+    left_out = json.loads(a.left_out.read_text()) if a.left_out else {}
     document = tomlkit.document()
     for line in HEAD.splitlines():
         document.add(tomlkit.comment(line))
     cards = tomlkit.aot()
     for name in a.names:
-        found = json.loads((a.work / f"{name}.json").read_text())
-        measured = tomlkit.inline_table()
-        measured.update({"mean": found["mean"], "grouped": found["grouped"]})
-        if a.left_out is not None:
-            measured["left_out"] = a.left_out
-        per_class = tomlkit.inline_table()
-        per_class.update(found["per_class"])
-        measured["per_class"] = per_class
-        card = tomlkit.table()
-        card.update(
-            {
-                "name": name,
-                "family": "home",
-                "network": "mobilenet_v1",
-                "file": f"{name}.tflite",
-                "sha256": found["sha256"],
-                "bytes": found["bytes"],
-                "width_multiplier": found["width"],
-                "px": found["px"],
-                "dtype": found["dtype"],
-                "million_macs": found["million_macs"],
-                "million_params": found["million_params"],
-                "labels": "labels/home_8.txt",
-                "labels_sha256": hashlib.sha256(labels.read_bytes()).hexdigest(),
-                "label_count": 8,
-                "output": "probabilities",
-                "measured": measured,
-                "expected": found["expected"],
-                "licence": "Apache-2.0",
-                "training_set": f"33,000 photographs of public research collections, {found['views'] / 1e6:.1f} million views",
-            }
-        )
-        cards.append(card)
+        cards.append(to_card(json.loads((a.work / f"{name}.json").read_text()), left_out.get(name), labels_sha256))
     document.add("card", cards)
     (a.models / "home.toml").write_text(tomlkit.dumps(document))
 

@@ -1,151 +1,103 @@
-"""From a checkpoint to what ships: an int8 .tflite, measured as the file that it is, with its figures.
+"""PyTorch -> the int8 .tflite that ships (litert-torch, ai-edge-quantizer), and running such a file.
 
-    python convert.py --work WORK --models FOLDER --name home_0.25_96 --width 0.25 --px 96
-
-PyTorch → litert-torch → ai-edge-quantizer (static, int8 weights and activations). The accuracies are those of
-the int8 file run by LiteRT on the "test" photographs, not the network's before conversion.
+The convolutions are int8 in weights and activations. The end (names, their softmax, the eight classes) has int8 weights, one scale
+a tensor, and float activations: int8 scores in steps of 1/256 would blunt the names, and one scale *a channel* in such a layer
+gives wrong answers in tflite-runtime 2.14 without saying so. XNNPACK takes all of it.
 """
 
-import argparse
-import hashlib
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import litert_torch
 import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from ai_edge_quantizer import quantizer, recipe
-from labels import CLASSES
-from lessons import load_photographs
-from network import MobileNetV1
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+from network import Convolution, MobileNet
 from torch import nn
-from train import BATCH, figures, views_of
 
-_CALIBRATION = 256
+_STATIC = ("INPUT", "CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "MEAN", "AVERAGE_POOL_2D", "RESHAPE")
 
 
-class Shipped(nn.Module):
-    """The network as it is fed on the board: (1, px, px, 3) in, probabilities out."""
+def plain(layer: Convolution) -> list[nn.Module]:
+    """The layer as the converter knows it, the factors multiplied in."""
+    weight, bias = (t.detach().clone() for t in layer.folded())
+    side = weight.shape[-1]
+    # a channel of zeros has no scale in which an int32 could hold its bias
+    dead = weight.flatten(1).abs().amax(1) < 1e-3
+    weight[dead, 0, 0, 0] = 1e-3
+    conv = nn.Conv2d(
+        weight.shape[1] * layer.groups, len(weight), side, layer.stride, side // 2 if layer.stride == 1 else 0, groups=layer.groups
+    )
+    conv.weight.data.copy_(weight)
+    conv.bias.data.copy_(bias)
+    before = [nn.ZeroPad2d((0, 1, 0, 1))] if layer.stride == 2 else []  # SAME, for an even side
+    return [*before, conv, nn.ReLU6()]
 
-    def __init__(self, net: MobileNetV1) -> None:
+
+class Trunk(nn.Module):
+    """(1, px, px, 3) in -1..1 -> features (1, D)."""
+
+    def __init__(self, net: MobileNet) -> None:
         super().__init__()
-        self.net = net
+        self.layers = nn.Sequential(*(part for layer in net.layers for part in plain(layer)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x.permute(0, 3, 1, 2))[0].softmax(-1)
+        return self.layers(x.permute(0, 3, 1, 2))
 
 
-@torch.no_grad()
-def calibrated(net: MobileNetV1, x: torch.Tensor, label: torch.Tensor) -> float:
-    """Scales the last layer so that scores are as sure as they are right (Guo et al., 2017); on photographs of "val"."""
-    logits = torch.cat([net(part)[0] for part in x.split(64)])
-    factors = torch.linspace(0.5, 3.0, 101)
-    best = min(factors.tolist(), key=lambda factor: float(nn.functional.cross_entropy(logits * factor, label)))
-    net.classes.weight *= best
-    net.classes.bias *= best
-    return best
+class Whole(nn.Module):
+    """(1, px, px, 3) in -1..1 -> probabilities (1, 8)."""
+
+    def __init__(self, net: MobileNet) -> None:
+        super().__init__()
+        self.trunk = Trunk(net)
+        self.names, self.head, self.meaning = net.names, net.head, net.meaning
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f = self.trunk(x)
+        return (self.head(f) + self.meaning(self.names(f).softmax(-1))).softmax(-1)
 
 
-def quantised(net: MobileNetV1, px: int, calibration: np.ndarray, path: Path) -> None:
-    """Writes the int8 file; `calibration` (N, px, px, 3) float32 in -1..1."""
+def quantised(net: nn.Module, px: int, seen: np.ndarray, path: Path) -> None:
+    """Writes the int8 file. seen: (N, px, px, 3) uint8, from which the ranges of the activations are taken."""
     whole = path.with_suffix(".float.tflite")
-    litert_torch.convert(Shipped(net).eval(), (torch.rand(1, px, px, 3) * 2 - 1,)).export(str(whole))
+    with torch.no_grad():
+        litert_torch.convert(net.eval(), (torch.rand(1, px, px, 3) * 2 - 1,)).export(str(whole))
     signatures = Interpreter(str(whole)).get_signature_list()
     signature = next(iter(signatures))
     name = signatures[signature]["inputs"][0]
     steps = quantizer.Quantizer(str(whole))
-    steps.load_quantization_recipe(recipe.static_wi8_ai8())
-    seen = steps.calibrate({signature: [{name: picture[None]} for picture in calibration]})
-    steps.quantize(seen).export_model(str(path), overwrite=True)
+    for operation in _STATIC:
+        steps.add_static_config(".*", TFLOperationName(operation), 8, 8)
+    steps.add_dynamic_config(".*", TFLOperationName.FULLY_CONNECTED, 8, QuantGranularity.TENSORWISE)
+    x = real(seen)
+    x[0], x[1] = -1, 1  # black and white must be within what the input can hold
+    steps.quantize(steps.calibrate({signature: [{name: picture[None]} for picture in x]})).export_model(str(path), overwrite=True)
     whole.unlink()
 
 
-def scores_of(path: Path, x: np.ndarray) -> np.ndarray:
-    """Scores (N, 8) of the file itself for x (N, px, px, 3) in -1..1."""
-    net = Interpreter(str(path))
+def real(pictures: np.ndarray) -> np.ndarray:
+    return pictures.astype(np.float32) / 127.5 - 1
+
+
+def runner(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from (px, px, 3) uint8 to the file's float output; feeds an int8 input as edged does."""
+    net = Interpreter(str(path), num_threads=1)
     net.allocate_tensors()
-    into, out = net.get_input_details()[0], net.get_output_details()[0]
-    rows = []
-    for picture in x:
-        if into["dtype"] is np.int8:
-            scale, zero = into["quantization"]
-            picture = np.clip(np.rint(picture / scale) + zero, -128, 127).astype(np.int8)
-        net.set_tensor(into["index"], picture[None])
+    given, made = net.get_input_details()[0], net.get_output_details()[0]
+    if given["dtype"] is not np.int8 or made["dtype"] is not np.float32:
+        raise ValueError(f"{path}: expected int8 in and float32 out")
+    scale, zero = given["quantization"]
+    stored = np.clip(np.rint((np.arange(256) / 127.5 - 1) / scale) + zero, -128, 127)
+    if np.abs(stored + 128 - np.arange(256)).max() <= 1:
+        stored = np.arange(256) - 128
+    table = stored.astype(np.int8)
+
+    def run(picture: np.ndarray) -> np.ndarray:
+        net.set_tensor(given["index"], table[picture][None])
         net.invoke()
-        row = net.get_tensor(out["index"])[0].astype(np.float32)
-        if out["dtype"] is np.int8:
-            scale, zero = out["quantization"]
-            row = (row - zero) * scale
-        rows.append(row)
-    return np.stack(rows)
+        return net.get_tensor(made["index"])[0].copy()
 
-
-def shape_of(net: MobileNetV1, px: int) -> dict[str, object]:
-    """Multiply-adds of convolutions and of the last layer, and parameters as the int8 file has them (batch norms folded)."""
-    macs, params = 0, 0
-
-    def count(layer: nn.Module, _given: object, made: torch.Tensor) -> None:
-        nonlocal macs, params
-        places = made.shape[2] * made.shape[3] if made.dim() == 4 else 1
-        macs += layer.weight.numel() * places
-        params += layer.weight.numel() + layer.weight.shape[0]
-
-    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    net(torch.zeros(1, 3, px, px))
-    for hook in hooks:
-        hook.remove()
-    return {"million_macs": round(macs / 1e6, 2), "million_params": round(params / 1e6, 3), "dtype": "int8"}
-
-
-def confusion(scores: np.ndarray, label: np.ndarray) -> list[list[int]]:
-    """Rows: what it is; columns: what was said."""
-    table = np.zeros((len(CLASSES), len(CLASSES)), int)
-    np.add.at(table, (label, scores.argmax(1)), 1)
-    return table.tolist()
-
-
-def main() -> None:
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--work", type=Path, required=True)
-    ask.add_argument("--models", type=Path, required=True, help="where the .tflite and its figures go")
-    ask.add_argument("--name", required=True)
-    ask.add_argument("--width", type=float, required=True)
-    ask.add_argument("--px", type=int, required=True)
-    a = ask.parse_args()
-    photos = load_photographs(a.work)
-    saved = torch.load(a.work / f"{a.name}.pt", weights_only=True)
-    kept = {k: v for k, v in saved["kept"].items() if not k.startswith("taught.")}
-    net = MobileNetV1(a.width)
-    net.load_state_dict(kept)
-    net.eval()
-    rows = np.flatnonzero((photos.split == "val") & (photos.label >= 0))
-    factor = calibrated(net, views_of(photos, rows, a.px), torch.from_numpy(photos.label[rows]))
-    rng = np.random.default_rng(0)
-    some = rng.choice(np.flatnonzero(photos.split == "train"), _CALIBRATION, replace=False)
-    to_file = lambda rows: views_of(photos, rows, a.px).permute(0, 2, 3, 1).contiguous().numpy()  # noqa: E731
-    path = a.models / f"{a.name}.tflite"
-    calibration = to_file(some)
-    calibration[0], calibration[1] = -1, 1  # black and white must be within what the input can hold
-    quantised(net, a.px, calibration, path)
-    rows = np.flatnonzero((photos.split == "test") & (photos.label >= 0))
-    scores, label = scores_of(path, to_file(rows)), photos.label[rows]
-    content = path.read_bytes()
-    result = {
-        "name": a.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "views": saved["done"] * BATCH,
-        "width": a.width,
-        "px": a.px,
-        "calibration": round(factor, 3),
-        **shape_of(net, a.px),
-        **figures(scores, label),
-        "confusion": confusion(scores, label),
-    }
-    (a.work / f"{a.name}.json").write_text(json.dumps(result, indent=1))
-    print(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()
+    return run

@@ -1,32 +1,76 @@
-"""MobileNet V1 (Howard et al., 2017) in PyTorch, padded as TensorFlow pads, so that the graph converts without PAD ops."""
+"""MobileNet V1 with folded batch norms, the published 1001 names and the eight classes.
+
+    features f -> names p = softmax(N f + n)
+    logits     =  A f + a + SURE * (M p)
+
+M (8 x 1001) says what a name means for our classes: "tabby" is a cat, "teapot" is background. So a thing that our photographs
+never showed, but ImageNet did, has somewhere to go. A, a and M are fitted (head.py); N stays the published one.
+"""
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
-
-
-def _conv(i: int, o: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    if stride == 2:  # "SAME" on an even input pads right and bottom only
-        layers.append(nn.ZeroPad2d((0, 1, 0, 1)))
-    padding = kernel // 2 if stride == 1 else 0
-    return [*layers, nn.Conv2d(i, o, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(o), nn.ReLU6()]
+SURE = 6.0
 
 
-class MobileNetV1(nn.Module):
-    """(N, 3, px, px) float32 in -1..1 → class logits (N, classes); in training also the teachers' vocabulary (N, 1001)."""
+class Convolution(nn.Module):
+    """Convolution, bias, ReLU6. Trained as `weight` times a fixed factor for each channel.
 
-    def __init__(self, width: float, classes: int = 8, taught: int = 0) -> None:
+    After folding, the channels of one layer differ in size by factors up to 1e5. AdamW's steps are of one size, so each channel
+    is kept at a size of about 1 and the factor is multiplied in again where the weights are used.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, stride: int, groups: int) -> None:
         super().__init__()
-        channels = [max(8, int(32 * width))] + [max(8, int(o * width)) for o, _ in BLOCKS]
-        layers = _conv(3, channels[0], 3, 2)
-        for i, o, (_, stride) in zip(channels, channels[1:], BLOCKS, strict=False):
-            layers += _conv(i, i, 3, stride, groups=i) + _conv(i, o, 1, 1)
-        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classes = nn.Linear(channels[-1], classes)
-        self.taught = nn.Linear(channels[-1], taught) if taught else None
+        factor = (weight.flatten(1).norm(dim=1) / 2**0.5).clamp(min=1e-3)
+        self.register_buffer("factor", factor)
+        self.weight = nn.Parameter(weight / factor.reshape(-1, 1, 1, 1))
+        self.bias = nn.Parameter(bias / factor)
+        self.stride, self.groups = stride, groups
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weight * self.factor.reshape(-1, 1, 1, 1), self.bias * self.factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self.folded()
+        return F.relu6(F.conv2d(padded(x, weight.shape[-1], self.stride), weight, bias, self.stride, 0, groups=self.groups))
+
+
+def padded(x: torch.Tensor, side: int, stride: int) -> torch.Tensor:
+    """TensorFlow's SAME: what is missing for a whole number of steps, the larger half after."""
+    whole = max((-(-x.shape[-1] // stride) - 1) * stride + side - x.shape[-1], 0)
+    return F.pad(x, (whole // 2, whole - whole // 2) * 2) if whole else x
+
+
+class MobileNet(nn.Module):
+    """(N, 3, px, px) in -1..1 -> logits of the classes (N, 8), logits of the names (N, 1001)."""
+
+    def __init__(self, layers: list[Convolution], names: torch.Tensor, bias: torch.Tensor, classes: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.names = nn.Linear(names.shape[1], len(names))
+        self.names.weight.data.copy_(names)
+        self.names.bias.data.copy_(bias)
+        self.head = nn.Linear(names.shape[1], classes)
+        self.meaning = nn.Linear(len(names), classes, bias=False)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.meaning.weight)
+        self.kept = 0  # so many first layers are not trained
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            for layer in self.layers[: self.kept]:
+                x = layer(x)
+        for layer in self.layers[self.kept :]:
+            x = layer(x)
+        return x.mean((2, 3))
+
+    def classes(self, features: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
+        return self.head(features) + self.meaning(names.softmax(1))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self.features(x)
-        return self.classes(features), self.taught(features) if self.taught is not None else None
+        names = self.names(features)
+        return self.classes(features, names), names

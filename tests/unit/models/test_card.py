@@ -14,6 +14,7 @@ from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 
 PLAIN = {"name": "small", "family": "own", "px": 96, "dtype": "int8", "label_count": 3, "output": "logits"}
+TABLE = "[[card]]\nname = 'x'\nfamily=''\npx=96\ndtype='int8'\nlabel_count=3\noutput='logits'\n"
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -32,6 +33,17 @@ def _file(folder: Path, text: str) -> Path:
         ("[[card]]\nname = '../x'\nfamily=''\npx=96\ndtype='int8'\nlabel_count=3\noutput='logits'", "name: String should match"),
         ("[[card]]\nname = 'x'\nfamily=''\npx=96\ndtype='int4'\nlabel_count=3\noutput='logits'", "'uint8', 'int8' or 'float32'"),
         ("[[card]]\nname = 'x'\nfamily=''\npx=96\ndtype='int8'\nlabel_count=3\noutput='logits'\ntop=1", "top: Extra inputs"),
+        (f"{TABLE}enter=0", "enter: Input should be greater than 0"),
+        (f"{TABLE}enter=1.1", "enter: Input should be less than or equal to 1"),
+        (f"{TABLE}enter=nan", "enter: Input should be"),
+        (f"{TABLE}enter=0.6\nleave=0", "leave: Input should be greater than 0"),
+        (f"{TABLE}enter=0.6\nleave=0.7", "leave: needs an enter that is at least as high"),
+        (f"{TABLE}leave=0.4", "leave: needs an enter that is at least as high"),
+        (f"{TABLE}margin=1.0", "margin: Input should be less than 1"),
+        (f"{TABLE}margin=-0.1", "margin: Input should be greater than or equal to 0"),
+        (f"{TABLE}enter='0.6'", "enter: Input should be a valid number"),
+        (f"{TABLE}based_on={{name='x', licence='', sha256=''}}", "based_on.licence: String should have at least 1 character"),
+        (f"{TABLE}measured={{mean=0.5, grouped=0.5, curve=[[0.5, 2.0, 0.1]]}}", "measured.curve.0.1: Input should be less than"),
         ("[extra]", 'unknown key "extra"'),
     ],
 )
@@ -50,6 +62,15 @@ def test_an_unverified_card_has_no_accuracy() -> None:
     card = Card.model_validate(PLAIN | {"published": {"top1": 0.5, "top5": 0.7}})
     assert card.top1 == 0.5
     assert card.model_copy(update={"verified": False}).top1 is None
+
+
+def test_a_card_may_say_what_is_certain_with_it(tmp_path: Path) -> None:
+    (card,) = load_cards(_file(tmp_path, f"{TABLE}enter = 0.7\nleave = 0.5\nmargin = 0.1\n"))
+    assert (card.enter, card.leave, card.margin) == (0.7, 0.5, 0.1)
+    (equal,) = load_cards(_file(tmp_path, f"{TABLE}enter = 1.0\nleave = 1.0\n"))
+    assert (equal.enter, equal.leave, equal.margin) == (1.0, 1.0, None)
+    (silent,) = load_cards(_file(tmp_path, TABLE))
+    assert (silent.enter, silent.leave, silent.margin) == (None, None, None)
 
 
 def test_every_shipped_card_has_its_labels_and_known_accuracy() -> None:
