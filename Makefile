@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # Most of their time the tests wait for a process, a camera or a broker: four side by side fit on two cores.
 WORKERS ?= -n 4 --dist worksteal
 
-.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh wheel coverage deb docs clean
+.PHONY: run test unit quick check help mosquitto campaigns-short campaigns bed bed-systemd bed-package bed-arm64 bed-vm bed-fresh bed-homeassistant bed-node-red wheel coverage deb docs clean
 
 ##@ Every day
 
@@ -57,6 +57,14 @@ bed-arm64: $(VENV)/dev mosquitto ## the packages for the Pi on Debian arm64, in 
 	tests/beds/arm64/build
 	$(BIN)/python -m pytest tests/beds/test_arm64.py
 
+bed-homeassistant: $(VENV)/dev mosquitto ## edged in a real Home Assistant: pause, models, kills, restarts, renames; needs Python 3.13; minutes
+	tests/beds/homeassistant/build
+	EDGED_BED_HOMEASSISTANT=1 $(BIN)/python -m pytest tests/contract/delivery/test_homeassistant.py tests/beds/test_homeassistant.py -s
+
+bed-node-red: $(VENV)/dev mosquitto ## the flow of docs/examples in a real Node-RED, and AsyncAPI's own schemas; needs npm
+	tests/beds/node-red/build
+	$(BIN)/python -m pytest tests/e2e/test_examples.py tests/unit/delivery/test_promise.py
+
 bed-vm: ## V4L2 in a machine of its own, with the kernel's virtual camera; minutes
 	tests/beds/vm/run
 
@@ -76,7 +84,7 @@ coverage: $(VENV)/dev ## the control plane by tests that start no process: below
 	$(BIN)/python -m coverage run --branch --source=edged/rollout,edged/daemon -m pytest -q tests/unit/rollout tests/unit/daemon
 	$(BIN)/python -m coverage report --fail-under=90
 
-docs: $(VENV)/dev ## the documents that are made from the code: schemas, rooms, the tables of config.md
+docs: $(VENV)/dev ## the documents that are made from the code: the contract, rooms, the tables of config.md
 	$(BIN)/python docs/write_schemas.py
 	$(BIN)/python docs/write_rooms.py
 	EDGED_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/config/test_document.py

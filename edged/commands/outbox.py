@@ -1,6 +1,7 @@
 """edged outbox: dead letters, and events that others go past."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ def command() -> None:
 @_CONFIG
 @_JSON
 def list_(config: Path | None, as_json: bool) -> None:
-    """Show dead letters, and events that are set aside, with the reasons."""
+    """Show the newest 100 dead letters, and events that are set aside, with the reasons."""
     answer = _ask(config, {"verb": "outbox", "do": "list"})
     if as_json:
-        click.echo(json.dumps({"dead": answer["dead"], "set_aside": answer["set_aside"], "waiting": answer["waiting"]}))
+        click.echo(json.dumps({key: answer[key] for key in ("dead", "dead_count", "set_aside", "waiting")}))
         return
     from edged.delivery.outbox.letters import to_line
     from edged.system.text import printable
@@ -34,7 +35,7 @@ def list_(config: Path | None, as_json: bool) -> None:
         click.echo(printable(f"dead       {to_line(letter)}"))
     for one in answer["set_aside"]:
         click.echo(printable(f"set aside  {one['id']}  {one['size_bytes']} bytes  ({one['why']})"))
-    click.echo(f"{len(answer['dead'])} dead letters, {len(answer['set_aside'])} set aside, {answer['waiting']} events wait")
+    click.echo(f"{answer['dead_count']} dead letters, {len(answer['set_aside'])} set aside, {answer['waiting']} events wait")
 
 
 @command.command()
@@ -74,4 +75,13 @@ def _ask(config: Path | None, request: dict[str, Any]) -> dict[str, Any]:
         with claimed(folder):  # else a daemon runs that does not answer, and the error names it
             from edged.delivery.outbox.repair import answer_offline
 
+            _become_owner(folder)
             return answer_offline(folder, request["do"], request.get("which", ""))
+
+
+def _become_owner(folder: Path) -> None:
+    """Root must not leave files there that the daemon's user can't write."""
+    if os.geteuid() == 0 and folder.exists():
+        found = folder.stat()
+        os.setegid(found.st_gid)
+        os.seteuid(found.st_uid)

@@ -163,7 +163,8 @@ class MqttSection(Section):
 
 class OutboxSection(Section):
     durability: Literal["memory", "balanced", "strict"] = Field(
-        "balanced", description="memory: lost with the power; balanced: at most 1 s of events is; strict: none"
+        "balanced",
+        description="what a power cut costs: memory: all that waits; balanced: what was decided in the last 250 ms; strict: none",
     )
     ttl_s: float = Field(2_592_000.0, gt=0, description="events older than this are dropped; 30 days")
     max_rows: int = Field(100_000, ge=100, description="more waiting events than this: the oldest are dropped")

@@ -1,11 +1,14 @@
 """`python -m edged.vision PARENT_PID PIPE_FD`: started by the courier only, and dies with it."""
 
 import os
+import resource
 import signal
 import sys
 import threading
 
 from edged.process.lifeline import die_with
+
+_MOST_BYTES = 1 << 30  # that this process may write to; it uses a tenth
 
 
 def end_with_thread(args: threading.ExceptHookArgs) -> None:
@@ -18,6 +21,7 @@ def end_with_thread(args: threading.ExceptHookArgs) -> None:
 def main() -> None:
     parent, pipe_fd = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))  # a camera may send without end
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
     threading.excepthook = end_with_thread
     from edged.process.pipe import Pipe

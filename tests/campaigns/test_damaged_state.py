@@ -21,6 +21,7 @@ import pytest
 from edged.config.reading import read_settings
 from edged.daemon.state_folder import tidy
 from edged.delivery.outbox.repair import open_outbox
+from edged.delivery.outbox.tail import name_of
 from edged.delivery.outbox.writer import Outbox
 from edged.models.admission import Admission
 from edged.models.install import Wish, add
@@ -39,6 +40,8 @@ from tests.e2e.conftest import album, broker, config, heard  # noqa: F401
 from tests.e2e.running import edged_with, wait_for
 
 LIMIT_S, GROWTH_MB = 60, 200  # a model is read; a sparse file of gigabytes is not
+TAIL = ("0badcafe.changes", "0badcafe.accepted")  # what an outbox had not yet committed, of an earlier boot
+
 Damage = Callable[[Path], object]
 
 
@@ -79,9 +82,13 @@ def tmp_labels(folder: Path, labels: tuple[str, ...]) -> Path:
 def targets(state: Path) -> list[str]:
     """Names below the state folder: what is there, and what may be there at another time."""
     there = [str(path.relative_to(state)) for path in state.rglob("*") if path.is_file()]
-    return sorted(
-        {*there, "outbox.db-wal", "outbox.db-shm", "outbox.db.mended", "outbox.db.building", "models/x.toml", "edged.lock"}
-    )
+    later = ("outbox.db-wal", "outbox.db-shm", "outbox.db.mended", "outbox.db.building", "models/x.toml", "edged.lock", *TAIL)
+    return sorted({*there, *later})
+
+
+def to_path(state: Path, name: str) -> Path:
+    """The names of an outbox's tail depend on where it lies."""
+    return state / (name if name not in TAIL else f"{name_of(state)}{name}")
 
 
 def _replace(path: Path, make: Callable[[], None]) -> None:
@@ -189,8 +196,7 @@ def test_every_file_with_every_damage(whole: Path, tmp_path: Path) -> None:
     slowest_s, before_mb = 0.0, peak_mb()
     for name, kind in chosen:
         path = fresh(whole, tmp_path / "one")
-        target = tmp_path / "one/state" / name
-        KINDS[kind](target)
+        KINDS[kind](to_path(tmp_path / "one/state", name))
         began = time.monotonic()
         try:
             begun, _, told = start(path)
@@ -211,7 +217,7 @@ def test_random_damage(whole: Path, tmp_path: Path) -> None:
         path = fresh(whole, tmp_path / "one")
         done = []
         for name in rng.sample(names, rng.choice((1, 1, 2, 4, len(names)))):
-            target = tmp_path / "one/state" / name
+            target = to_path(tmp_path / "one/state", name)
             if rng.random() < 0.3 or not target.is_file():
                 kind = rng.choice([kind for kind in KINDS if kind != "sparse" or number % 10 == 0])
                 KINDS[kind](target)

@@ -70,7 +70,7 @@ def _modes() -> dict[str, Behaviour]:
         "answers none to events": _answers(lambda _m, _v: None, _is_event),
         "answers none to retained": _answers(lambda _m, _v: None, lambda m: m.retain),
         "answers half": _answers(lambda m, v: puback(m.number, 0, v) if m.number % 2 else None),
-        "wrong number": _answers(lambda m, v: puback((m.number + 7) & 0xFFFF or 1, 0, v)),
+        "wrong number": _answers(lambda m, v: puback((m.number + 30_000) & 0xFFFF or 1, 0, v)),
         "pubrec": _answers(lambda m, v: puback(m.number, 0, v, kind=5)),
         "pubrec refused": _answers(lambda m, v: puback(m.number, 0x87, v, kind=5)),
         "pubcomp": _answers(lambda m, v: puback(m.number, 0, v, kind=7)),
@@ -115,7 +115,8 @@ MODES = _modes()
 # ends nothing and loses nothing: nobody has to be told
 HARMLESS = {
     "connack twice", "unsolicited suback", "unsolicited puback", "control of 1 MB", "control of 20 kB", "puback twice",
-    "suback none", "suback refused", "suback 0x7f", "suback empty", "no echo", "slow", "pingreq flood", "topic not utf-8",
+    "suback none", "suback refused", "suback 0x7f", "suback empty", "no echo", "no ping", "slow", "pingreq flood",
+    "topic not utf-8",
 }  # fmt: skip
 
 

@@ -91,11 +91,15 @@ class FakeBroker:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._flooding = False
         self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(5)
 
     async def _listen(self) -> int:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return int(server.sockets[0].getsockname()[1])
+
+    def connected(self, number: int) -> None:
+        """A client connects; the first has number 1."""
 
     def become(self, behaviour: Behaviour) -> None:
         self.behave = behaviour
@@ -106,6 +110,19 @@ class FakeBroker:
     def send_all(self, raw: bytes) -> None:
         self._loop.call_soon_threadsafe(lambda: [writer.write(raw) for writer in list(self._writers)])
 
+    def flood(self, head: bytes, size: int, *, wait_s: float = 120.0) -> None:
+        """`head`, then so many zeros, to every connection; returns when the last is handed to the network."""
+        asyncio.run_coroutine_threadsafe(self._flood(head, size), self._loop).result(wait_s)
+
+    async def _flood(self, head: bytes, size: int) -> None:
+        self._flooding = True
+        for writer in list(self._writers):
+            writer.write(head)
+            for at in range(0, size, 65536):
+                writer.write(bytes(min(65536, size - at)))
+                await writer.drain()
+        self._flooding = False
+
     def close(self) -> None:
         self.reset_all()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -113,6 +130,7 @@ class FakeBroker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.seen.connections += 1
+        self.connected(self.seen.connections)
         self._writers.add(writer)
         version, packets = 5, 0
         subscribed = set[str]()
@@ -128,6 +146,8 @@ class FakeBroker:
                         break
                 body = await reader.readexactly(size)
                 packets += 1
+                while self._flooding:
+                    await asyncio.sleep(0.01)  # an answer in the middle of a packet would be a part of it
                 kind, behave = first >> 4, self.behave
                 self.seen.packets[kind] += 1
                 if behave.slow_s:
@@ -146,7 +166,7 @@ class FakeBroker:
                         self._keep(message)
                         continue
                     answer = behave.puback(message, version)
-                    if answer is not None and answer == puback(message.number, 0, version) and behave.takes(message):
+                    if answer is not None and answer.startswith(puback(message.number, 0, version)) and behave.takes(message):
                         self._keep(message)
                         if behave.echo and message.topic in subscribed:
                             writer.write(publish(message.topic, message.payload, version))

@@ -73,7 +73,8 @@ class Heard:
         """session: a client id, under which a broker that keeps sessions keeps what comes while it is away itself."""
         self.messages: list[tuple[str, bytes, bool]] = []
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, session, protocol=mqtt.MQTTv5)
-        self._client.on_message = lambda _c, _u, m: self.messages.append((m.topic, m.payload, m.retain))
+        self.about: list[tuple[str, str, dict[str, str]]] = []  # topic, content type, user properties; where there are any
+        self._client.on_message = self._hear
         self._client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
@@ -83,6 +84,12 @@ class Heard:
         self._client.connect("127.0.0.1", port, clean_start=not session, properties=properties)
         self._client.loop_start()
         assert subscribed.wait(10)
+
+    def _hear(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        told = message.properties
+        if content_type := getattr(told, "ContentType", ""):
+            self.about.append((message.topic, content_type, dict(getattr(told, "UserProperty", []))))
+        self.messages.append((message.topic, message.payload, message.retain))
 
     def of(self, topic: str) -> list[Any]:
         """Payloads of edged/<device>/topic; JSON where it is JSON."""

@@ -3,6 +3,7 @@
 EDGED_WRITE_DOCS=1: the messages of this run become the examples of docs/mqtt.md.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -95,7 +96,7 @@ def test_every_message_of_good_and_bad_days_is_as_published(tmp_path, config, br
         wait_for(lambda: entered(edged) >= before + 3, 60, "more of them")
         edged.process.send_signal(signal.SIGTERM)
         edged.process.wait(10)
-    with sqlite3.connect(tmp_path / "state" / "outbox.db") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "outbox.db")) as database, database:
         database.execute("UPDATE sessions SET kernel_boot = 'another'")
     broker.start()
     with edged_with(tmp_path, config) as edged:
@@ -104,7 +105,11 @@ def test_every_message_of_good_and_bad_days_is_as_published(tmp_path, config, br
         late_subscriber = Heard(broker.port)
         heard.publish("edged/door/control", b'{"action": "snapshot"}')
         wait_for(lambda: [n for n, _, _ in heard.messages if n.endswith("/snapshot")], 20, "a picture")
+        (topic, content_type, told) = heard.about[-1]
+        assert (topic, content_type) == ("edged/door/snapshot", "image/jpeg")
+        assert told.keys() == {"id", "time", "frame"} and told["id"].endswith("-1") and told["time"].endswith("Z")
         heard.publish("edged/door/control", b'{"action": "explode"}')
+        wait_for(lambda: of("control/error"), 20, "a command that is refused")
         heard.publish("edged/door/model/set", b"no_such_model")
         wait_for(lambda: of("model/error"), 20, "a refusal")
         assert of("model")[-1]["wish"] == "auto"
@@ -143,22 +148,28 @@ def test_every_message_of_good_and_bad_days_is_as_published(tmp_path, config, br
         contract.EXAMPLES.write_text(json.dumps(examples(heard), indent=1, ensure_ascii=False) + "\n")
 
 
+def test_a_picture_says_to_which_event_it_belongs(tmp_path, config, heard):
+    config["snapshot"] = {"on_event": True}
+    with edged_with(tmp_path, config):
+        known = wait_for(lambda: [told for _, _, told in heard.about if told.get("event")][:3], 60, "pictures with their events")
+        ids = {event["id"]: event for event in heard.of("event")}
+    for told in known:
+        assert ids[told["event"]]["event_type"] == "entered"
+        assert told["time"] >= ids[told["event"]]["time"], "it was taken when, or after, it happened"
+
+
 def gap_free(heard):
-    """Every JSON topic counts without a hole; events, late ones and gaps together."""
+    """What comes with QoS 1 and is not retained counts without a hole; events, late ones and gaps together."""
     seqs = defaultdict(set)
     for name, payload, _ in heard.messages:
         topic = name.split("/", 2)[2]
-        if payload[:1] == b"{" and topic != "control":
+        if payload[:1] == b"{" and TOPICS[topic].sent and TOPICS[topic].qos and not TOPICS[topic].retained:
             body = json.loads(payload)
             seqs[("event" if topic == "backlog" else topic, body["boot"])].add(body["seq"])
     for (topic, boot), found in seqs.items():
         gaps = [b for b in heard.of("backlog") if b["event_type"] == "gap" and b["boot"] == boot] if topic == "event" else []
         told = {seq for gap in gaps if gap["to_seq"] is not None for seq in range(gap["from_seq"], gap["to_seq"] + 1)}
-        # of a retained topic only the last value is sent to a broker that was away
-        assert topic in STATES or set(range(1, max(found) + 1)) <= found | told, (topic, boot, sorted(found))
-
-
-STATES = {one.name for one in contract.TOPICS if one.retained}
+        assert set(range(1, max(found) + 1)) <= found | told, (topic, boot, sorted(found))
 
 
 def examples(heard):

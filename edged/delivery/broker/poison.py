@@ -17,6 +17,7 @@ _WITNESSES = 2  # different messages that must have been acknowledged
 _SOON_S = 3.0  # a broker that hangs up because of a message does so at once
 _UNANSWERED = 2  # connections on which others were acknowledged and it was not
 _LONGEST_PAUSE_S = 600.0
+_TOPIC_PAUSE_S, _TOPIC_STRIKES = 3.0, 30
 _PATH_STRIKES = 8  # while the path is to blame the pause grows no further
 _NEW_VALUE_S = 4.0
 _MOST_ASIDE = 256
@@ -65,7 +66,14 @@ class Suspect:
         return f"the broker hangs up on it ({self.strikes} times)"
 
     def pause_s(self) -> float:
-        return 0.0 if self.strikes < 3 else float(min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self.strikes - 3, 20)))
+        """Until it is tried again. A retained topic must be right soon after the broker works, so its pause grows late."""
+        if self.strikes < 3:
+            return 0.0
+        grown = 0.1 * 2 ** min(self.strikes - 3, 20)
+        if isinstance(self.sent.name, str):
+            late = 2 ** min(max(0, self.strikes - _TOPIC_STRIKES), 20)
+            return float(min(_LONGEST_PAUSE_S, min(grown, _TOPIC_PAUSE_S) * late))
+        return float(min(_LONGEST_PAUSE_S, grown))
 
 
 class Suspects:

@@ -11,7 +11,8 @@ from edged.delivery.outbox.rows import WAITING, Row
 from edged.errors import EdgedError
 
 ALL = "all"
-_LONGEST_BODY = 200
+MOST_LISTED = 100  # the newest: an answer of the control socket has a largest size
+_LONGEST = 80
 
 
 class Letters:
@@ -21,17 +22,20 @@ class Letters:
         self._ledger, self._shelves = ledger, shelves
 
     def all(self) -> list[dict[str, Any]]:
-        """Each: id, size_bytes, reason, what (the beginning of its body), retriable."""
+        """The newest of them, the oldest first. Each: id, size_bytes, reason, what (entered cat), retriable."""
         return [
             {
                 "id": _id_of(letter),
                 "size_bytes": len(letter.row.body),
                 "reason": letter.reason,
-                "what": letter.row.body[:_LONGEST_BODY],
+                "what": _what(letter.row.body),
                 "retriable": letter.is_whole,
             }
-            for letter in self._shelves.dead()
+            for letter in self._shelves.dead()[-MOST_LISTED:]
         ]
+
+    def count(self) -> int:
+        return len(self._shelves.dead())
 
     def retry(self, name: str) -> int:
         """Send them once more; how many. Raises EdgedError where there is no such one."""
@@ -67,11 +71,14 @@ def _id_of(letter: DeadLetter) -> str:
     return f"{letter.row.boot}-{letter.row.seq}"
 
 
+def _what(body: str) -> str:
+    try:
+        fields = json.loads(body)
+        return f"{fields['event_type']} {fields['label']}"[:_LONGEST]
+    except (ValueError, LookupError, TypeError):
+        return body[:_LONGEST]
+
+
 def to_line(letter: dict[str, Any]) -> str:
     """For people."""
-    try:
-        fields = json.loads(letter["what"])
-        what = f"{fields['event_type']} {fields['label']}"
-    except (ValueError, LookupError, TypeError):
-        what = letter["what"][:40]
-    return f"{letter['id']}  {letter['size_bytes']} bytes  {what}  ({letter['reason']})"
+    return f"{letter['id']}  {letter['size_bytes']} bytes  {letter['what']}  ({letter['reason'][:_LONGEST]})"

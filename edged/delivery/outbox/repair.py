@@ -23,10 +23,13 @@ from edged.delivery.outbox.writer import Durability, Outbox
 from edged.errors import UnavailableError
 from edged.system.clock import Clock
 from edged.system.files import make_folder, put_aside, sync_folder
+from edged.system.text import to_sentence
 
 log = logging.getLogger("edged")
 
 FILE = "outbox.db"
+# what SQLite's door says of a damaged file: also words of it that are no text, and numbers that are none of Python's
+_UNUSABLE = (sqlite3.Error, OSError, ValueError, OverflowError)
 _MOST_TOLD = 20
 _ROOM_BYTES = 256 * 1024  # a disk that does not take so much is full, whatever SQLite calls it
 
@@ -118,7 +121,7 @@ def open_outbox(
     if store is not None:
         try:
             take_in(store, left)
-        except sqlite3.Error as error:
+        except _UNUSABLE as error:
             store.close()
             opened = Opened(None, told, f"the outbox is in memory, because {path} can not be used: {error}")
             store = None
@@ -164,15 +167,15 @@ def open_disk(path: Path) -> Opened:
         finish_mending(path)
         log_bytes = read_log(path)
         return Opened(_open(path, log_bytes))
-    except (sqlite3.Error, OSError) as error:
-        why = str(error)
+    except _UNUSABLE as error:
+        why = to_sentence(str(error))
     rows: dict[int, Row] = {}
     try:
         rows = salvage(path, log_bytes)
         _check_room(path.parent)
         aside = _mend(path, rows)
         store = _open(path, b"")
-    except (sqlite3.Error, OSError) as error:
+    except _UNUSABLE as error:
         reason = f"the outbox is in memory, because {path} can not be used: {getattr(error, 'strerror', None) or error}"
         return Opened(None, reason=reason, rows=rows)
     waiting = sum(row.state == WAITING for row in rows.values())

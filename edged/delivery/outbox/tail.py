@@ -21,10 +21,13 @@ from typing import Any
 from edged.delivery.outbox.changes import Put, PutSession, StoredChange, from_fields, to_fields
 from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.rows import DELIVERED, WAITING, Row
+from edged.errors import ReadError
+from edged.system.files import read_file
 
 log = logging.getLogger("edged")
 
 _LARGEST_BYTES = 32 * 1024 * 1024
+_NO_SENSE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _HEAD_BYTES = 96  # a line of fixed length at the beginning, which is written over
 
 
@@ -170,12 +173,12 @@ def find_left(state_folder: Path) -> list[Left]:
             accepted = path.with_suffix(".accepted")
             left.paths += [path, accepted]
             numbered = 0
-            with contextlib.suppress(ValueError, TypeError, LookupError):  # from the first line on that makes no sense
+            with contextlib.suppress(*_NO_SENSE):  # from the first line on that makes no sense
                 for number, (index, *more) in enumerate(_lines(path)):
                     if number:
                         left.changes.append(from_fields(more[0]))
                     numbered = max(numbered, index if number else more[0])
-            with contextlib.suppress(ValueError, TypeError, LookupError):
+            with contextlib.suppress(*_NO_SENSE):
                 for index, *more in itertools.islice(_lines(accepted), 1, None):
                     if index > numbered:
                         left.accepted.append(Accepted(index, str(more[0]), int(more[1])))
@@ -198,9 +201,8 @@ def _to_line(value: object) -> bytes:
 def _lines(path: Path) -> Iterator[list[Any]]:
     """Those whose checksum is right, up to the first that is not: a line may have been cut. The head is the first."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_LARGEST_BYTES * 2)
-    except OSError:
+        raw = read_file(path, _LARGEST_BYTES * 2, follow=False)
+    except ReadError:
         return
     for line in raw.split(b"\n"):
         checksum, _, text = line.rstrip().partition(b" ")

@@ -80,7 +80,7 @@ class Outbox:
         """list, retry or discard. `aside`: the n of the events that are set aside, by id. Raises EdgedError."""
         letters = Letters(self._ledger, self._shelves)
         if do == "list":
-            return {"dead": letters.all(), "set_aside": [], "waiting": self._ledger.waiting}
+            return {"dead": letters.all(), "dead_count": letters.count(), "set_aside": [], "waiting": self._ledger.waiting}
         if do not in ("retry", "discard") or not which:
             raise EdgedError("outbox needs list, retry or discard, and which: an id or all")
         count = letters.retry(which) if do == "retry" else letters.discard(which, aside)

@@ -19,6 +19,10 @@ from edged.vision.frame import Frame
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 CREDENTIAL = "camera_password"  # the name of the systemd credential
 _LARGEST_PASSWORD_BYTES = 4096
+# what a camera's answer may lead to: the network and no file of this machine, and no picture larger than a camera's
+FFMPEG = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,rtmp,rtmps,rtmpt,crypto"
+_FFMPEG_OPTIONS = f"rtsp_transport;tcp|max_pixels;64000000|protocol_whitelist;{_PROTOCOLS}"
 _CONNECT_S = 3.0
 _TIMEOUT_MS = 4000  # below the 5 s after which a silent camera is a hanging one
 _CREEP = 1e-3  # by how much of the time that passes a shorter way is forgotten; clocks differ by far less
@@ -40,7 +44,11 @@ class StreamCamera:
         check_answers(source)
         source = with_login(source, user, load_password(password_file)) if user else source
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
-        self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        os.environ[FFMPEG] = _FFMPEG_OPTIONS
+        try:
+            self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        finally:
+            os.environ.pop(FFMPEG, None)
         if not self._capture.isOpened():
             self._capture.release()
             raise CameraFault("format", f"{self._name}: answers, but not with a film; check the path, the user and the password")

@@ -189,3 +189,50 @@ def test_the_local_door_takes_anything(tmp_path: Path, request_line: bytes) -> N
     answer = asyncio.run(live())
     assert answer["ok"] is False
     assert answer["error"]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_dead_letters_are_seen_sent_again_and_discarded_with_a_daemon_and_without(
+    tmp_path: Path, broker: Broker, running: bool
+) -> None:
+    """The same answers through the local door and from the outbox itself."""
+    state = tmp_path / "state"
+    config = tmp_path / "edged.toml"
+    config.write_text(f'state_folder = "{state}"\n')
+    heard = Heard(broker.port)
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=broker.port, max_packet_bytes=1024) as dispatch:
+            for reason in ("short", "x" * 3000, "y" * 3000):
+                dispatch.event(AN_EVENT.model_copy(update={"reason": reason}), time.monotonic_ns())
+            await asyncio.to_thread(wait_for, lambda: dispatch.counters().dropped == {"refused": 2}, 10, "dead letters")
+            if running:
+                control = Control(state)
+
+                async def letters(request: dict[str, Any]) -> dict[str, Any]:
+                    return await dispatch.letters(str(request.get("do", "")), str(request.get("which", "")))
+
+                control.on("outbox", letters)
+                await control.start()
+                await asyncio.to_thread(ask)
+                await control.close()
+
+    def ask() -> None:
+        listed = edged("outbox", "list", "-c", str(config), "--json")
+        assert listed.returncode == 0, listed.stderr
+        dead = json.loads(listed.stdout)["dead"]
+        assert [letter["reason"] for letter in dead] == ["packet too large"] * 2
+        people = edged("outbox", "list", "-c", str(config)).stdout
+        assert f"{dead[0]['id']}  {dead[0]['size_bytes']} bytes  entered cat  (packet too large)" in people
+        assert edged("outbox", "retry", dead[0]["id"], "-c", str(config)).stdout == "1 event will be sent again\n"
+        absent = edged("outbox", "discard", "0badcafe-77", "-c", str(config))
+        assert (absent.returncode, len(absent.stderr.splitlines())) == (1, 1)
+        assert edged("outbox", "discard", dead[1]["id"], "-c", str(config)).stdout == "1 event discarded\n"
+
+    asyncio.run(live())
+    if not running:
+        ask()
+    assert not list(state.glob("*.changes")), "nothing is left behind"
+    nothing = edged("outbox", "list", "-c", str(tmp_path / "absent.toml"))
+    assert nothing.returncode != 0
+    heard.close()

@@ -130,10 +130,17 @@ def test_a_connection_that_breaks_later_accuses_nobody() -> None:
 def test_a_retained_topic_is_never_given_up_and_soon_tried_again() -> None:
     now = Now()
     suspects = Suspects(now)
-    for number in range(40):
+    for number in range(29):
         for topic in ("status", "camera"):
             assert suspects.accuse([Sent(topic, topic, 50, at_s=now.s)]) == []
         assert all(one.due_s - now.s <= 3.3 for one in suspects.aside), number
+    lone = Suspects(now)
+    pauses = []
+    for _ in range(60):
+        assert lone.accuse([Sent("status", "status", 50, at_s=now.s)]) == []
+        pauses.append(lone.aside[0].due_s - now.s if lone.aside else 0.0)
+    assert max(pauses[:30]) <= 3.3, "right within 5 s of a broker that works"
+    assert pauses[-1] == 600, "and a value that really ends the connection does so ever more rarely"
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edged.config.reading import read_settings
 from edged.doctor.camera import check_camera, nodes_of
 from edged.doctor.clock import check_clock
 from edged.doctor.finding import Finding, fail, ok, warn, worst
 from edged.doctor.mosquitto import check_mosquitto, load_mosquitto, to_fault
 from edged.doctor.person import Person, find_person
 from edged.doctor.power import check_heat, check_power
-from edged.doctor.settings import check_password_file
+from edged.doctor.settings import check_camera_password, check_password_file
 from edged.doctor.site import Site
 from edged.doctor.storage import check_free, check_journal, check_read_only, check_state_folder, check_writes, mount_of
 from edged.doctor.system import check_cgroup, check_os, check_python
@@ -211,7 +212,10 @@ def test_state_folders(site: Site) -> None:
     site.path("/var/lib/edged").mkdir(parents=True, mode=0o700)
     assert check_state_folder(site, folder, nobody).state == "fail"
     site.path("/var/lib/edged").chmod(0o777)
-    assert check_state_folder(site, folder, me).state == "warn"  # everybody can look in
+    open_to_all = check_state_folder(site, folder, me)
+    assert open_to_all.state == "warn" and "chmod o-rwx" in open_to_all.cure
+    site.path("/var/lib/edged").chmod(0o770)
+    assert check_state_folder(site, folder, Person("me", os.getuid() or 12345, frozenset({os.getgid()}))).state == "ok"
     plant(site, {"/var/lib/edged/outbox.db": ""}).path("/var/lib/edged/outbox.db").chmod(0o600)
     assert check_state_folder(site, folder, nobody).state == "fail"
     site.path("/var/lib/edged/outbox.db").unlink()
@@ -229,6 +233,22 @@ def test_password_files(site: Site) -> None:
     assert "everybody" in check_password_file(site, "/p", me).found
     path.chmod(0o600)
     assert check_password_file(site, "/p", Person("x", 54321)).state == "fail"
+
+
+@pytest.mark.parametrize("source", ["rtsp://u:SECRET@cam/1", "http://cam/v?pwd=SECRET", "rtsp://u:a/SECRET@cam"])
+def test_a_password_in_the_config(site: Site, tmp_path: Path, source: str) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text(f"[camera]\nkind = 'stream'\nsource = '{source}'\n")
+    reading, here = read_settings(path), Site(Path("/"))
+    path.chmod(0o644)
+    found = check_camera_password(here, reading, EDGED)
+    assert found.state == "fail" and "everybody" in found.found and "chmod 640" in found.cure
+    path.chmod(0o640)
+    found = check_camera_password(here, reading, EDGED)
+    assert found.state == "warn" and "camera_password" in found.cure
+    assert "SECRET" not in found.found + found.cure
+    path.write_text("[camera]\nkind = 'stream'\nsource = 'rtsp://cam/1'\nuser = 'u'\n")
+    assert check_camera_password(here, read_settings(path), EDGED).state == "ok"
 
 
 # the camera

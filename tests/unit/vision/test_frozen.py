@@ -6,6 +6,8 @@ import pytest
 
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
+from edged.vision.cameras.v4l2 import to_exposed_ns
+from edged.vision.capture import to_own_clock
 from edged.vision.frame import Frame
 from edged.vision.frozen import Vitals, checked
 from edged.vision.snapshot import to_jpeg
@@ -82,3 +84,47 @@ def test_a_snapshot_keeps_its_bounds(max_kb):
     back = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert max(back.shape[:2]) <= 640
     assert back.shape[1] / back.shape[0] == pytest.approx(16 / 9, rel=0.1)
+
+
+def test_time_without_pictures_is_no_time_with_the_same_one():
+    """A stream that begins with the same frames after an outage is not frozen, and one that repeats itself still is."""
+    vitals = Vitals()
+    vitals.opened()
+    for seconds in (1, 2):
+        vitals.see(at(seconds))
+    vitals.opened()
+    vitals.see(at(1000))
+    assert vitals.still_s == 1 and not vitals.dark
+    for seconds in range(1001, 1041):
+        vitals.see(at(seconds))
+    assert vitals.still_s == 41
+
+
+@pytest.mark.parametrize(
+    ("told_ns", "wanted_ns"),
+    [
+        (10**12, 10**12),
+        (10**12 + 1, 10**12),
+        (2**63, 10**12),
+        (10**12 - 59 * 10**9, 10**12 - 59 * 10**9),
+        (-5, 10**12 - 60 * 10**9 - 1),
+        (0, 10**12 - 60 * 10**9 - 1),
+    ],
+)
+def test_a_time_that_can_not_be_is_replaced(told_ns, wanted_ns):
+    frame = Frame(np.zeros((2, 2, 3), np.uint8), "bgr", 2, 2, told_ns)
+    assert to_own_clock(frame, 10**12).captured_ns == wanted_ns
+
+
+@pytest.mark.parametrize("told", [None, "x", -1, 2**63, float("nan"), float("inf"), True, 10**12 + 1])
+def test_a_drivers_time_that_is_none_is_now(told):
+    assert to_exposed_ns(told, 10**12) == 10**12
+
+
+def test_a_drivers_time_is_believed():
+    assert to_exposed_ns(10**12 - 5.4, 10**12) == 10**12 - 5
+
+
+def test_a_picture_too_large_is_a_fault():
+    with pytest.raises(CameraFault, match="too large"):
+        checked(Frame(np.zeros((1, 1, 3), np.uint8), "bgr", 20_000, 20_000, 0))

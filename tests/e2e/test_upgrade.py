@@ -1,0 +1,90 @@
+"""An upgrade from a state folder that an earlier edged wrote: its events, its model and its last good pair are still there."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from tests.e2e.running import edged_with, wait_for
+
+TOP = Path(__file__).parents[2]
+EARLIER = "0f8b9b7"  # the last one with an abstract socket as its lock, and readable copies of the config
+
+
+def checkout(folder: Path) -> Path:
+    """The earlier code, or the reason why it is not to be had."""
+    if subprocess.run(["git", "cat-file", "-e", f"{EARLIER}^{{commit}}"], cwd=TOP, check=False, capture_output=True).returncode:
+        pytest.skip(f"the commit {EARLIER} is not in this clone")
+    folder.mkdir()
+    archive = subprocess.run(["git", "archive", EARLIER], cwd=TOP, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
+
+
+def free_of_listeners() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_events_models_and_last_good_are_kept(tmp_path: Path, config: dict[str, Any], heard: Any) -> None:
+    earlier, state = checkout(tmp_path / "earlier"), tmp_path / "state"
+    environment = os.environ | {"PYTHONPATH": str(earlier)}
+
+    def old(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edged", *map(str, words)]
+        return subprocess.run(command, env=environment, cwd=earlier, capture_output=True, text=True, check=False, timeout=120)
+
+    whole = config | {"state_folder": str(state), "model": {"name": "home_0.25_96"}}
+    path = tmp_path / "edged.toml"
+    away = whole | {"mqtt": whole["mqtt"] | {"port": free_of_listeners()}}
+    path.write_text(tomlkit.dumps(away))
+    model = next((earlier / "models").glob("home_0.25_96*.tflite"))
+    labels = next((earlier / "models/labels").glob("home*.txt"))
+    added = old("models", "add", model, "--labels", labels, "--as", "mine", "-c", path)
+    assert added.returncode == 0, added.stderr
+    # it looks for a good minute, with no broker to tell: its events wait, and what runs is remembered
+    log = (tmp_path / "earlier.log").open("wb")
+    daemon = subprocess.Popen(
+        [sys.executable, "-P", "-m", "edged", "run", "-c", path], env=environment, cwd=earlier, stdout=log, stderr=log
+    )
+    try:
+        wait_for(lambda: (state / "last_good/pair.json").exists() or daemon.poll() is not None, 120, "it is remembered")
+        assert daemon.poll() is None, (tmp_path / "earlier.log").read_text()[-500:]
+    finally:
+        daemon.terminate()
+        assert daemon.wait(10) == 0
+        log.close()
+    pair = json.loads((state / "last_good/pair.json").read_text())
+    assert stat.S_IMODE((state / "last_good" / pair["config_sha256"]).stat().st_mode) == 0o644
+
+    # the config is broken during the upgrade: what the earlier one remembered is what runs
+    with edged_with(tmp_path, whole) as edged:
+        wait_for(lambda: heard.of("backlog") or heard.of("event"), 60, "what waited is told")
+        wait_for(lambda: heard.of("model"), 60, "the model is told")
+        assert edged.end() == 0
+    earlier_boots = {one["boot"] for one in heard.of("backlog") + heard.of("event")}
+    assert len(earlier_boots) >= 1
+    heard.messages.clear()
+    listed = subprocess.run(
+        [sys.executable, "-m", "edged", "models", "list", "--json", "-c", path], capture_output=True, text=True, check=True
+    ).stdout
+    assert any(row["name"] == "mine" and row["installed"] for row in json.loads(listed))
+    for name in ("outbox.db", "last_good/pair.json", f"last_good/{pair['config_sha256']}"):
+        assert stat.S_IMODE((state / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE((state / "models/mine.toml").stat().st_mode) == 0o640
+    assert not any("damaged" in one.name for one in state.rglob("*"))
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    with edged_with(broken, whole | {"device": "NO GOOD"}) as edged:
+        wait_for(lambda: edged.process.poll() is not None or "last good config runs" in edged.said.read_text(), 60, "last good")
+        assert edged.process.poll() is None, edged.said.read_text()[-800:]
+        assert edged.end() == 0
