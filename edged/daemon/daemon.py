@@ -1,6 +1,7 @@
 """The parts list: what the daemon is made of, in which order its parts start, and in the reverse order stop."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ from edged.system.systemd import open_notify
 from edged.system.tasks import Tasks
 
 _HEALTH_S, _SECOND_S, _HOURS_S = 30.0, 1.0, 20.0
+_WRITTEN_S = 0.3
 _FRESH_S = 15.0  # a result that is older proves nothing any more
 
 
@@ -93,8 +95,16 @@ class Daemon:
         await self._tasks.close()
         await self._vision.stop(STOP_S)
         self._publisher.end()
+        await self._until_written()
         self._tell_health()
         await self._dispatch.close(deadline_s=STOP_S)
+
+    async def _until_written(self) -> None:
+        """So that the last `health` counts the last events. A disk that hangs is not waited for."""
+        written = asyncio.Event()
+        self._dispatch.ask_writer(written.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(written.wait(), _WRITTEN_S)
 
     def _each_second(self) -> None:
         self._changes.govern(read_heat())

@@ -132,7 +132,7 @@ class Recovery:
     def touched(self, now_s: float) -> Actions:
         """Something of the settings changed, but not which model: it must show its minute again, and is as far behind as before."""
         if isinstance(self.state, Good | Probation):
-            return self.changed(now_s)
+            self._begin(Probation(now_s))
         return []
 
     def behind(self, now_s: float, fault: StandingFault) -> Actions:

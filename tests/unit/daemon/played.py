@@ -1,6 +1,7 @@
 """A daemon of all its real parts, in this process; the vision process is played by the test, over the real pipe."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -41,7 +42,8 @@ class PlayedVision(Child):
         self.say("ready", pid=self.pid)
 
     def say(self, kind: str, **fields: Any) -> None:
-        self.pipe.send(kind, fields)
+        with contextlib.suppress(OSError):  # the daemon has just ended it
+            self.pipe.send(kind, fields)
 
     def print(self, line: bytes) -> None:
         os.write(self._prints, line)

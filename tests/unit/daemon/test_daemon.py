@@ -316,7 +316,7 @@ def test_a_governor_step_that_is_refused_is_not_told_as_taken(stage: Stage) -> N
                 break
         await until(lambda: apply.switcher.used.name == LARGE, "on trial")
         stage.vision.results()
-        await until(lambda: apply.active.name == LARGE and not apply.governor.is_asking, "taken")
+        await until(lambda: apply.active.name == LARGE and apply.step_fault is None, "taken")
         assert "smaller model" in apply.active.governed and apply.active.why == f"config: model.name = {SMALL}"
         assert apply.step_fault is None and kinds(daemon) == ["governor"]
 

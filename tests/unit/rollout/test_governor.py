@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edged.rollout.governor import CALM_S, RATES, Governor, Rung, Step
+from edged.rollout.governor import CALM_S, RATES, REFUSED_S, Governor, Rung, Step
 from edged.system.heat import Heat, read_heat
+from tests.campaigns.size import count
 
 RUNGS = (Rung("large", 40.0), Rung("middle", 20.0), Rung("small", 8.0))
 LIMIT_MS = 60.0
@@ -110,3 +112,79 @@ def test_heat_is_read_from_sysfs(tmp_path: Path) -> None:
     assert "under-voltage" in heat.trouble and not heat.is_well
     (firmware / "get_throttled").write_text("50000\n")  # it happened since boot, but not now
     assert read_heat(tmp_path).trouble == "the board is hot: 81 °C"
+
+
+class Walk(RuleBasedStateMachine):
+    """A board that gets slow and hot at will, and models that are refused at will."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.governor, self.now_s = Governor(RUNGS, LIMIT_MS, 0.0), 0.0
+        self.runs, self.rate = "large", 1.0  # what the world has in force
+        self.asked: Step | None = None
+        self.refused: dict[str, float] = {}
+
+    @rule(seconds=st.integers(1, 40), slowness=st.sampled_from([0.5, 1.0, 2.5, 6.0]), degrees=st.sampled_from([40.0, 76.0, 90.0]))
+    def time(self, seconds: int, slowness: float, degrees: float) -> None:
+        ms = {rung.name: rung.ms for rung in RUNGS}
+        for _ in range(seconds):
+            self.now_s += 1
+            for frame in range(4):
+                self.governor.see(self.now_s + frame / 4, ms[self.runs] * slowness)
+            step = self.governor.step(self.now_s + 1, Heat(degrees))
+            if step is None:
+                continue
+            assert self.asked is None, "one step at a time"
+            assert self.refused.get(step.name, 0.0) <= self.now_s + 1 or step.name == self.runs
+            if step.name == self.runs:
+                self.rate = step.rate
+            else:
+                self.asked = step
+                return
+
+    @precondition(lambda self: self.asked is not None)
+    @rule()
+    def accept(self) -> None:
+        assert self.asked is not None
+        self.runs, self.rate, self.asked = self.asked.name, self.asked.rate, None
+        self.governor.accepted()
+
+    @precondition(lambda self: self.asked is not None)
+    @rule()
+    def refuse(self) -> None:
+        assert self.asked is not None
+        self.refused[self.asked.name], self.asked = self.now_s + REFUSED_S, None
+        self.governor.refused(self.now_s)
+
+    @rule()
+    def an_hour(self) -> None:
+        self.now_s += REFUSED_S + 1
+        if self.asked is None:
+            self.governor.refused(self.now_s)  # an answer to nothing
+
+    @invariant()
+    def what_it_says_is_so(self) -> None:
+        assert self.governor.is_asking == (self.asked is not None)
+        if self.asked is None:
+            assert (self.governor.name, self.governor.rate) == (self.runs, self.rate)
+            assert bool(self.governor.reason) == ((self.runs, self.rate) != ("large", 1.0))
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=count(40, 2000), stateful_step_count=50, deadline=None)
+
+
+def test_a_refused_step_is_taken_back_and_the_next_rung_is_tried() -> None:
+    governor = Governor(RUNGS, LIMIT_MS, 0)
+    asked = []
+    for now in range(120):
+        for frame in range(5):
+            governor.see(now + frame / 5, 100.0)
+        if step := governor.step(now + 1, WELL):
+            asked.append(step.name)
+            if step.name == "middle":
+                governor.refused(now + 1)
+                assert (governor.name, governor.reason) == ("large", "")
+            else:
+                governor.accepted()
+    assert asked == ["middle", "small"] and governor.name == "small" and "smaller model" in governor.reason
