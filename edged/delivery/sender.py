@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any
 
-from edged.delivery.broker.inflight import ANSWER_S, Became, InFlight, SendOutcome
+from edged.delivery.broker.inflight import ANSWER_S, REFUSALS, Became, InFlight, SendOutcome
 from edged.delivery.broker.poison import Sent
 from edged.delivery.broker.reconnect import Broker
 from edged.delivery.live import Answer, Answers
@@ -26,6 +26,7 @@ log = logging.getLogger("edged")
 EVENTS = "event"  # what the two lanes are to the broker's refusals and suspects
 _TICK_S = 0.5
 _REMEMBERED = 64  # events whose pictures may still come
+_TOO_LARGE = 0x95
 _NAMED = 3  # messages that are set aside and named
 _LARGEST_ECHO_BYTES = 16 * 1024 - 256  # what the connection reads; of what is larger the acknowledgement is believed
 
@@ -199,22 +200,26 @@ class Sender:
     def _send_row(self, one: Handed) -> None:
         topic = f"{self._base}/{'backlog' if one.late else 'event'}"
         payload = to_message(one.row, one.session, late=one.late)
-        size = len(topic) + len(payload)
+        n, size, is_gap = one.row.n, len(topic) + len(payload), one.row.kind == GAP
+        echo = payload if size <= _LARGEST_ECHO_BYTES else b""
+        title = f"{one.row.boot}-{one.row.seq}"
+        sent = Sent(n, EVENTS, size, title, is_gap=is_gap, payload=echo, at_s=time.monotonic())
         if not self._broker.fits(topic, payload):
-            self._flight.suspects.acquit(one.row.n)
-            self._give_up(one.row.n, "packet too large")
+            self._too_large(sent)
         elif (mid := self._broker.publish(topic, payload, qos=1)) is not None:
-            echo = payload if size <= _LARGEST_ECHO_BYTES else b""
-            title = f"{one.row.boot}-{one.row.seq}"
-            is_gap = one.row.kind == GAP
-            sent = Sent(one.row.n, EVENTS, size, title, is_gap=is_gap, payload=echo, at_s=time.monotonic())
             self._flight.add(mid, sent)
-            self.sent_events[one.row.happened_ns] = title
-            if len(self.sent_events) > _REMEMBERED:
-                del self.sent_events[next(iter(self.sent_events))]
         else:
-            self._outbox.release(one.row.n)
+            self._outbox.release(n)
             self._pump_later(_TICK_S)
+
+    def _too_large(self, sent: Sent) -> None:
+        assert isinstance(sent.name, int)
+        if sent.is_gap:  # what tells of lost events is never given up
+            self._flight.suspects.put_off(sent, _TOO_LARGE)
+            self._outbox.release(sent.name)
+        else:
+            self._flight.suspects.acquit(sent.name)
+            self._give_up(sent.name, REFUSALS[_TOO_LARGE])
 
     def _send_value(self, topic: str) -> None:
         value = self._retained.take(topic)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -226,7 +227,12 @@ def test_an_honest_broker_after_a_hostile_one_gets_everything(tmp_path: Path, ve
     wanted = count(len(SHORT_MODES), len(MODES))
     hostile_s = 25.0 if wanted > 20 else 4.0
     rng = random.Random(SEED)
-    names = rng.sample(sorted(MODES), wanted) if wanted != len(SHORT_MODES) else list(SHORT_MODES)
+    if only := os.environ.get("EDGED_CAMPAIGN_MODES"):  # a few of them, as long as in full
+        hostile_s, names, wanted = 25.0, only.split(","), -1
+    elif wanted == len(SHORT_MODES):
+        names = list(SHORT_MODES)
+    else:
+        names = rng.sample(sorted(MODES), wanted)
     outcomes: list[Outcome] = []
     size = 10
 

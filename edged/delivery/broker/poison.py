@@ -21,7 +21,7 @@ _TOPIC_PAUSE_S, _TOPIC_STRIKES = 3.0, 30
 _PATH_STRIKES = 8  # while the path is to blame the pause grows no further
 _NEW_VALUE_S = 4.0
 _MOST_ASIDE = 256
-_BETWEEN = 32  # acknowledged messages between two that are tried again, where others wait
+_BETWEEN, _BETWEEN_TOPICS = 32, 8  # acknowledged messages between two that are tried again, where others wait
 
 Name = str | int  # a retained topic, or the n of a row
 
@@ -113,10 +113,14 @@ class Suspects:
 
     def due(self, idle: bool) -> Sent | None:
         """One that was set aside and may be tried again now, alone. `idle`: nothing else may be sent now."""
-        if not self._suspects or not (idle or (self._answered and self._since_trial >= _BETWEEN)):
-            return None
+        topics = idle or (self._answered and self._since_trial >= _BETWEEN_TOPICS)
+        rows = idle or (self._answered and self._since_trial >= _BETWEEN)
         now_s = self._now_s()
-        ready = [one.sent for one in self._suspects.values() if one.is_aside and one.due_s <= now_s]
+        ready = [
+            one.sent
+            for one in self._suspects.values()
+            if one.is_aside and one.due_s <= now_s and (topics if isinstance(one.sent.name, str) else rows)
+        ]
         return min(ready, key=lambda sent: (isinstance(sent.name, int), str(sent.name).zfill(20)), default=None)
 
     def next_s(self) -> float | None:
@@ -184,6 +188,7 @@ class Suspects:
         for one in self._suspects.values():
             if was_path:  # nothing is proved, and what was set aside meanwhile is tried soon
                 one.due_s = min(one.due_s, self._now_s() + 0.5)
+                one.is_aside = one.is_aside and isinstance(one.sent.name, int)  # a topic at once
             elif one.sent.topic == sent.topic and one.sent.size <= sent.size:
                 one.is_answered_for = True
                 one.witnesses.add(sent.name)

@@ -79,6 +79,7 @@ class PutSession:
 
 
 StoredChange = Put | SetState | Delete | Bury | Revive | Discard | PutSession
+_LARGEST = 1 << 60
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Put, SetState, Delete, Bury, Revive, Discard, PutSession)}
 
 
@@ -95,4 +96,21 @@ def from_fields(fields: list[Any]) -> StoredChange:
         change: StoredChange = kind(Session(*first) if kind is PutSession else Row(*first), *more)
     except (TypeError, KeyError) as error:
         raise ValueError(f"no change of an outbox: {error!r}") from None
+    if not (isinstance(change, PutSession) or _is_row(change.row)) or not all(
+        type(one) in (int, str, bool, type(None)) for one in more
+    ):
+        raise ValueError("no row of an outbox")
     return change
+
+
+def _is_row(row: Row) -> bool:
+    """Whether every field is what it must be, and a number that a database takes."""
+    numbers = (row.n, row.kind, row.state, row.seq, row.happened_ns, row.lived_ns)
+    texts = (row.boot, row.body)
+    return (
+        all(type(number) is int and abs(number) < _LARGEST for number in numbers)
+        and row.n > 0
+        and all(isinstance(text, str) for text in texts)
+        and type(row.offset_s) in (int, float)
+        and isinstance(row.synced, bool)
+    )

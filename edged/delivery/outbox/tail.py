@@ -5,6 +5,7 @@ has not yet numbered; `changes` what that thread did since the last commit. A co
 """
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -77,7 +78,8 @@ class CheckedLines:
             return
         self._write(_to_line(head).rstrip().ljust(_HEAD_BYTES - 1) + b"\n", 0)
         try:
-            os.ftruncate(self._file, _HEAD_BYTES)
+            if self._file >= 0:
+                os.ftruncate(self._file, _HEAD_BYTES)
         except OSError as error:
             self._fail(error)
         self._end = _HEAD_BYTES
@@ -90,9 +92,20 @@ class CheckedLines:
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
+    @property
+    def is_open(self) -> bool:
+        return self._file >= 0
+
+    def unlink(self) -> None:
+        """Nobody finds it any more; it may go on being written."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
     def _write(self, raw: bytes, at: int) -> None:
         try:
-            os.pwrite(self._file, raw, at)
+            if os.pwrite(self._file, raw, at) < len(raw):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._fail(error)
 
@@ -113,6 +126,7 @@ class Tail:
         self._accepted = CheckedLines(base.with_suffix(".accepted") if base else None, [boot])
         self._accepted_count = 0
         self._index = 0  # of the accepted event that is being numbered, or was last
+        self._ended = folder is None
         self._numbered = 0  # how many of the accepted are in `changes`, or were committed
 
     def accept(self, body: str, happened_ns: int) -> int:
@@ -130,6 +144,10 @@ class Tail:
     def add(self, change: StoredChange) -> None:
         self._changes.add([self._index, to_fields(change)])
         self._numbered = self._index
+        if not self._changes.is_open and not self._ended:
+            self._ended = True  # one file without the other would double events
+            self._changes.unlink()
+            self._accepted.unlink()
 
     def clear(self) -> None:
         """Everything that was added is on the disk."""

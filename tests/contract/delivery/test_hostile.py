@@ -151,6 +151,24 @@ def test_refused_events_are_told_with_a_count_until_one_is_taken(tmp_path: Path,
     asyncio.run(live())
 
 
+def test_a_gap_that_is_too_large_for_the_broker_waits_for_another(tmp_path: Path, fake: FakeBroker) -> None:
+    """Before: it was a dead letter itself, and nobody ever learned of the events."""
+    fake.become(Behaviour(connack=lambda _v: b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x64"))  # 100 bytes at most
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=fake.port) as dispatch:
+            for _ in range(5):
+                dispatch.event(AN_EVENT, time.monotonic_ns())
+            await until(lambda: dispatch.counters().dropped == {"refused": 5}, 10, "dead letters")
+            fake.become(Behaviour())
+            fake.reset_all()
+            gaps = lambda: [m for m in fake.seen.messages if b'"gap"' in m.payload]  # noqa: E731
+            await until(lambda: sum(json.loads(m.payload)["dropped"] for m in gaps()) == 5, 10, "the gap arrives")
+            await until(lambda: not dispatch.degraded, 5, "and nothing is degraded")
+
+    asyncio.run(live())
+
+
 def test_an_answer_is_qos_1_and_a_dropped_live_message_takes_no_number(tmp_path: Path, fake: FakeBroker) -> None:
     async def live() -> None:
         async with dispatching(tmp_path, port=fake.port) as dispatch:

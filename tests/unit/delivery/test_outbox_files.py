@@ -55,7 +55,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "log removed": lambda path: path.with_name(path.name + "-wal").unlink(),
     "both removed": remove,
     "folder removed": lambda path: shutil.rmtree(path.parent),
-    "folder moved": lambda path: path.parent.rename(path.parent.with_name("moved")) and None,
+    "folder moved": lambda path: path.parent.rename(path.parent.with_name(f"moved-{path.parent.name}")) and None,
     "file replaced": replace,
     "replaced by text": lambda path: (path.unlink(), path.write_text("dear diary"))[1] and None,
     "file cut": cut(""),

@@ -1,6 +1,8 @@
 """A killed courier loses nothing that was decided; after a power cut what can't be known is told."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.outbox.rows import GAP
-from edged.delivery.outbox.tail import find_left, name_of
+from edged.delivery.outbox.tail import _to_line, find_left, name_of
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
 
@@ -160,3 +162,38 @@ def test_the_state_folder_serves_where_there_is_no_tmpfs(tmp_path: Path, monkeyp
     assert list(tmp_path.glob("outbox-*.changes"))
     kill(outbox)
     assert len(waiting(opened(tmp_path))) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system of its own")
+def test_a_tmpfs_that_is_full_doubles_nothing(tmp_path: Path, runtime: Path) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(runtime)], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        outbox = opened(tmp_path / "state")
+        put_all(outbox, range(1, 800))
+        outbox._shelves.commit()
+        kill(outbox)
+        labels = [label for _boot, _seq, label in waiting(opened(tmp_path / "state"))]
+        assert sorted(labels) == sorted([*map(str, range(1, 800)), "gap"]), "and that a tail may be missing is told"
+    finally:
+        subprocess.run(["umount", "-l", str(runtime)], check=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["Put", [10**30, 0, 0, "deadbeef", 1, 1, 1.0, True, 1, "{}"]],
+        ["Put", ["x", 0, 0, None, "y", 1, 1.0, True, 1, 5]],
+        ["Bury", [1, 0, 0, "deadbeef", 1, 1, 1.0, True, 1, "{}"]],
+        ["Put", [5, 0, 0, "deadbeef", 10**19, 1, 1e308, True, 1, "not json"]],
+        ["Explode", []],
+        [],
+    ],
+)
+def test_a_tail_of_absurd_changes_hurts_nobody(tmp_path: Path, runtime: Path, change: list[Any]) -> None:
+    path = runtime / f"{name_of(tmp_path / 'state')}deadbeef.changes"
+    path.write_bytes(_to_line(["deadbeef", 0]).rstrip().ljust(95) + b"\n" + _to_line([1, change]))
+    outbox = opened(tmp_path / "state")
+    assert outbox._ledger.counters().events == 0
+    assert outbox.degraded == []
+    outbox.close_unstarted()
