@@ -102,7 +102,10 @@ def without_secrets(text: str) -> str:
     """A text with every address in it as it may be shown."""
     if "://" not in text:
         return text
-    # what ends a sentence or a quotation is no part of an address, but a quotation mark inside of one may be
-    return re.sub(
-        r"([A-Za-z][A-Za-z0-9+.-]*://\S+?)([\"'<>),;:.]*(?=\s|$))", lambda found: shown_address(found[1]) + found[2], text
-    )
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://\S*", _shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    """What ends a sentence or a quotation is no part of an address; a quotation mark inside of one may be."""
+    address = found[0].rstrip("\"'<>),;:.")
+    return shown_address(address) + found[0][len(address) :] if "://" in address else found[0]
