@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edged.system.text import to_json
+
 if TYPE_CHECKING:
     from edged.config.reading import Settings
 
@@ -28,7 +30,7 @@ def command(config: Path | None, as_json: bool) -> None:
             raise error
     except ConfigError as error:
         if as_json:
-            click.echo(json.dumps({"ok": False, "faults": error.faults}, ensure_ascii=False))
+            click.echo(to_json({"ok": False, "faults": error.faults}))
         raise
     settings = reading.settings
     override = load_override(settings)
@@ -37,7 +39,7 @@ def command(config: Path | None, as_json: bool) -> None:
         values["camera"]["source"] = shown_address(settings.camera.source)
         answer = {"ok": True, "faults": [], "settings": values, "origins": settings.origins}
         wins = override.model_dump(include={"wish", "door"}) if override else None
-        click.echo(json.dumps(answer | {"override": wins}, ensure_ascii=False))
+        click.echo(to_json(answer | {"override": wins}))
         return
     if sys.stdout is not None and sys.stdout.isatty():
         _print_table(settings)
@@ -89,7 +91,7 @@ def to_toml(value: object) -> str:
     if value is None:
         return "no limit"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {to_toml(one)}" for key, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{to_json(key)} = {to_toml(one)}" for key, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

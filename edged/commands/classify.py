@@ -1,12 +1,12 @@
 """edged classify: what the model sees in picture files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edged.system.shapes import Region
+from edged.system.text import printable, to_json
 
 
 def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Region | None:
@@ -77,5 +77,5 @@ def command(
         else:
             line |= {"top": best, "timing_ms": look.timing_ms}
         said = look.error or " · ".join(f"{one['label']} {one['score']:.2f}" for one in best)
-        click.echo(json.dumps(line, ensure_ascii=False) if as_json else f"{name}: {said}")
+        click.echo(to_json(line) if as_json else printable(f"{name}: {said}"))
     ctx.exit(1 if failed else 0)

@@ -1,6 +1,5 @@
 """edged doctor: what is wrong with this board, and the command that cures it."""
 
-import json
 import shutil
 import sys
 import textwrap
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edged.system.text import printable
+from edged.system.text import printable, to_json
 
 if TYPE_CHECKING:
     from edged.doctor.finding import Finding
@@ -42,7 +41,7 @@ def command(config: Path | None, as_json: bool) -> int:
         if not as_json:
             print_finding(finding)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], ensure_ascii=False))
+        click.echo(to_json([asdict(finding) for finding in found]))
     else:
         click.echo(to_summary(found))
     return FAILED if any(finding.state == "fail" for finding in found) else OK

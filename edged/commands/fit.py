@@ -1,11 +1,12 @@
 """edged fit: the most accurate model that meets the budget on this board, measured."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+
+from edged.system.text import to_json
 
 
 @click.command()
@@ -52,7 +53,7 @@ def command(
         with acting_for(plot):
             write_file(plot, to_svg(told).encode(), PUBLIC)
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(to_json(told))
     else:
         _print(told)
     return OK if fit.chosen else UNAVAILABLE

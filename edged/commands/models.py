@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.system.text import printable_lines, to_json
+
 if TYPE_CHECKING:
     from edged.models.card import Card
     from edged.models.store import Store
@@ -27,7 +29,7 @@ def list_(config: Path | None, as_json: bool) -> None:
     """A line for each model that is known: what it costs, how well it sees, whether it is here."""
     rows = to_rows(_store(config))
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        click.echo(to_json(rows))
         return
     headings = ("name", "px", "M MACs", "M params", "top-1", "MB", "installed", "measured here")
     keys = ("name", "px", "million_macs", "million_params", "top1", "size_mb", "installed", "measured")
@@ -52,11 +54,11 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
         key: row[key] for key in ("macs_deviation", "installed", "path", "measured")
     }
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(to_json(facts))
         return
     for key, value in facts.items():
         if value not in ("", None, [], {}):
-            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            click.echo(f"{key} = {to_json(value)}")
 
 
 @command.command()
@@ -108,7 +110,7 @@ def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | N
                 raise
             code, told = error.exit_code, {"name": card.name, "installed": False, "error": str(error)}
         click.echo(
-            json.dumps(told, ensure_ascii=False) if as_json else told.get("error") or f"installed {card.name}",
+            to_json(told) if as_json else printable_lines(told.get("error") or f"installed {card.name}"),
             err="error" in told and not as_json,
         )
     return code
@@ -129,12 +131,10 @@ def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bo
     admission = Admission(_state_folder(config)) if again else None
     faults = {name: check(store, name, admission) for name in names or [held.card.name for held in store.held()]}
     if as_json:
-        click.echo(
-            json.dumps([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()], ensure_ascii=False)
-        )
+        click.echo(to_json([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()]))
     else:
         for name, fault in faults.items():
-            click.echo(fault or f"{name}: ok", err=bool(fault))
+            click.echo(printable_lines(fault or f"{name}: ok"), err=bool(fault))
     return FAILED if any(faults.values()) else OK
 
 

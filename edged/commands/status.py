@@ -1,10 +1,11 @@
 """edged status: how the running daemon is, in a few lines."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from edged.system.text import to_json
 
 
 @click.command()
@@ -20,7 +21,7 @@ def command(config: Path | None, as_json: bool) -> None:
     answer = printable_all(ask(find_daemon_folder(config), {"verb": "status"}, ("model", "health")))
     answer.pop("ok")
     if as_json:
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        click.echo(to_json(answer))
         return
     try:
         rows = to_rows(answer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edged.system.text import printable
+from edged.system.text import printable, to_json
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})
@@ -57,11 +57,9 @@ def to_value(payload: bytes) -> Any:
 
 def to_json_line(topic: str, payload: bytes) -> str:
     try:
-        line = json.dumps({"topic": topic, "payload": to_value(payload)}, ensure_ascii=False)
+        return to_json({"topic": topic, "payload": to_value(payload)})
     except RecursionError:  # it could just be read, and can't be written
-        line = json.dumps({"topic": topic, "payload": {"bytes": len(payload)}}, ensure_ascii=False)
-    # JSON escapes only what is below a space; a terminal obeys others too
-    return printable(line, lambda c: f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else json.dumps(c)[1:-1])
+        return to_json({"topic": topic, "payload": {"bytes": len(payload)}})
 
 
 def to_line(topic: str, payload: bytes, now_s: float) -> str:

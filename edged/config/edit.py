@@ -1,5 +1,6 @@
 """Writing into the operator's config, with its comments and its order kept: the one door to tomlkit."""
 
+import os
 from pathlib import Path
 
 import tomlkit
@@ -14,7 +15,7 @@ def write_model_name(path: Path | None, name: str) -> Path:
     """Set `model.name` in the file; where it was written. Raises ConfigError or WriteError, and then nothing was changed."""
     given = path or SYSTEM_FILE
     with acting_for(given):  # a link that somebody else planted leads root nowhere
-        path = given.resolve()  # a link stays one
+        path = Path(os.path.realpath(given))  # a link stays one
         load_source(path)  # the bounds of what is a config hold here too
         with faults_of(path):
             like = path.stat()

@@ -36,6 +36,7 @@ __all__ = [
     "to_settings",
 ]
 
+_LONGEST_KEY = 100  # characters of it that are told
 _MOST_FAULTS = 100  # that are told
 _MOST_SUGGESTED = 20  # with what may be meant: to find that takes milliseconds for each
 SYSTEM_FILE = Path("/etc/edged/edged.toml")
@@ -147,6 +148,7 @@ def choose_daemon_folder(wanted: Path, environ: Mapping[str, str] = os.environ) 
 
 def to_name(keys: Keys) -> str:
     """Keys as TOML writes them, on one line whatever is in them."""
+    keys = tuple(key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…" for key in keys)
     return ".".join(key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key) for key in keys)
 
 

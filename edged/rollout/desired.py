@@ -11,9 +11,10 @@ from edged.config.machine import read_parts
 from edged.config.profile import FILE, MARK, to_hour, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
-from edged.errors import ConfigError, WriteError
+from edged.errors import ConfigError, ReadError, WriteError
 from edged.rollout.override import Override, clear_override, load_override, save_override, to_override, to_section
 from edged.system.clock import Clock
+from edged.system.files import read_file
 
 _REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
 _BATTERY_SINCE_S = 1_735_689_600  # 2025: a clock without a battery begins long before
@@ -130,11 +131,8 @@ def _has_battery() -> bool:
 
 
 def _has_content(path: Path) -> bool:
-    """What is there and no file is the reader's to judge."""
+    """What is there and no file, or can't be read, is the reader's to judge."""
     try:
-        if not path.is_file():
-            return path.exists()
-        with path.open("rb") as file:
-            return bool(file.read(LONGEST).strip())
-    except OSError:
-        return False
+        return bool(read_file(path, LONGEST).strip())
+    except ReadError as error:
+        return not error.is_absent

@@ -1,6 +1,7 @@
 """What may be shown to people of what strangers wrote: file names, messages, addresses. Pure."""
 
 import difflib
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -40,6 +41,12 @@ def to_sentence(text: str) -> str:
 def printable_lines(text: str) -> str:
     """As `printable`, of a text of several lines."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON. JSON itself escapes only what is below a space; a terminal obeys others too."""
+    line = json.dumps(value, ensure_ascii=False)
+    return printable(line, lambda c: f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else json.dumps(c)[1:-1])
 
 
 def printable_all(value: Any, depth: int = 0) -> Any:
@@ -93,4 +100,12 @@ def shown_address(source: str) -> str:
 
 def without_secrets(text: str) -> str:
     """A text with every address in it as it may be shown."""
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+", lambda found: shown_address(found[0]), text) if "://" in text else text
+    if "://" not in text:
+        return text
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://\S*", _shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    """What ends a sentence or a quotation is no part of an address; a quotation mark inside of one may be."""
+    address = found[0].rstrip("\"'<>),;:.")
+    return shown_address(address) + found[0][len(address) :] if "://" in address else found[0]

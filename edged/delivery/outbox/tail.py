@@ -161,7 +161,7 @@ class Tail:
 
 def name_of(state_folder: Path) -> str:
     """Of the files of the outbox in this folder."""
-    return f"outbox-{hashlib.sha256(os.fsencode(state_folder.resolve())).hexdigest()[:16]}-"
+    return f"outbox-{hashlib.sha256(os.fsencode(os.path.realpath(state_folder))).hexdigest()[:16]}-"
 
 
 def folders(state_folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
