@@ -199,9 +199,9 @@ def test_who_subscribes_hears_nothing_that_looks_like_edged(broker: Broker, hear
 def test_an_edged_elsewhere_with_our_name_is_told(broker: Broker, heard: Heard) -> None:  # noqa: F811
     heard.publish(f"{BASE}/status", b"online", retain=True)
     assert look(broker.port)["client-id"].state == "warn"
-    heard.publish(f"{BASE}/health", b'{"degraded": ["another client: give each its own mqtt.client_id"]}', retain=True)
+    heard.publish(f"{BASE}/health", b'{"faults": [{"kind": "client_id_taken"}]}', retain=True)
     assert look(broker.port)["client-id"].state == "fail"
-    heard.publish(f"{BASE}/health", b'{"degraded": [7, "' + b"[" * 5000, retain=True)
+    heard.publish(f"{BASE}/health", b'{"faults": [7, "' + b"[" * 5000, retain=True)
     heard.publish(f"{BASE}/status", b"offline", retain=True)
     assert look(broker.port)["client-id"].state == "ok"
 
