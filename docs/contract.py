@@ -260,10 +260,10 @@ def _rows(name: str, schema: Schema, defs: dict[str, Schema]) -> Iterator[str]:
     said = _type(schema, defs)
     yield f"| `{name}` | {said} | {schema.get('description', '')} |"
     for inner in (schema, schema.get("items", {}), *schema.get("anyOf", [])):
-        if ref := inner.get("$ref"):
-            for key, one in defs[ref.rpartition("/")[2]].get("properties", {}).items():
-                mark = "[]" if inner is schema.get("items") else ""
-                yield from _rows(f"{name}{mark}.{key}", one, defs)
+        whole = defs[inner["$ref"].rpartition("/")[2]] if "$ref" in inner else inner
+        mark = "[]" if inner is schema.get("items") else ""
+        for key, one in whole.get("properties", {}).items():
+            yield from _rows(f"{name}{mark}.{key}", one, defs)
 
 
 def _type(schema: Schema, defs: dict[str, Schema]) -> str:

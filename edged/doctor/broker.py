@@ -10,8 +10,9 @@ from edged.delivery.broker.access import Access
 from edged.doctor.broker_talk import Talk, talk
 from edged.doctor.finding import Finding, fail, ok, skipped, warn
 from edged.doctor.mosquitto import DROP_INS, RELOAD, RESTART, Mosquitto, listener_lines
+from edged.system.text import printable
 
-CHECKS = ("broker-reach", "broker-login", "broker-topics", "broker-limits", "client-id")
+CHECKS = ("broker-reach", "broker-login", "broker-topics", "broker-limits", "client-id", "device-id")
 _SMALL_BYTES = 128
 _LONGEST_BYTES = 4096  # `health` and `model` are the longest of what is always sent
 _BAD_USER, _NOT_AUTHORISED, _BAD_VERSION = 0x86, 0x87, (0x84, 0x01)
@@ -38,7 +39,7 @@ class RunningDaemon:
 def check_broker(
     access: Access, base: str, here: Mosquitto, settable: Settable, running: RunningDaemon, *, snapshot_bytes: int
 ) -> Iterator[Finding]:
-    """Five findings. `base`: prefix/device."""
+    """Six findings. `base`: prefix/device."""
     if here.value("use_username_as_clientid") == "true" and access.user and running.pid and access.on_loopback:
         why = "use_username_as_clientid: a probe would throw the running daemon out; stop it first"
         yield from (skipped(check, why) for check in CHECKS)
@@ -60,6 +61,7 @@ def check_broker(
         check_limits(here, heard, sizes, snapshot_bytes) if topics.state == "ok" else skipped("broker-limits", "see broker-topics")
     )
     yield check_client_id(access, heard, running, settable.client_id)
+    yield check_device_id(heard)
 
 
 def _login(access: Access, heard: Talk) -> Finding:
@@ -265,3 +267,27 @@ def _is_own(access: Access) -> bool:
                 continue
             return True
     return False
+
+
+_ANOTHER_ID = "sudo rm /etc/machine-id && sudo systemd-machine-id-setup && sudo systemctl restart edged  # on one of the two"
+
+
+def check_device_id(heard: Talk) -> Finding:
+    """Whether another edged that is connected has our id, as two boards made from one image have that know no serial number."""
+    ours = _device_id(heard.retained.get("info", b""))
+    if not ours:
+        return skipped("device-id", "edged has not yet told who it is")
+    told = ((topic.removesuffix("/info"), _device_id(payload)) for topic, payload in heard.retained.items() if "/" in topic)
+    same = [base for base, its in told if its == ours and heard.retained.get(f"{base}/status") == b"online"]
+    if same:
+        return warn("device-id", f"{printable(same[0])} has the same id: Home Assistant takes the two for one", _ANOTHER_ID)
+    return ok("device-id", ours)
+
+
+def _device_id(payload: bytes) -> str:
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        return ""
+    found = told.get("device_id") if isinstance(told, dict) else None
+    return printable(found) if isinstance(found, str) else ""

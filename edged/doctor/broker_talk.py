@@ -26,7 +26,7 @@ class Talk:
     warning: str = ""
     echoed: set[int] = field(default_factory=set)
     acknowledged: dict[int, int] = field(default_factory=dict)
-    retained: dict[str, bytes] = field(default_factory=dict)
+    retained: dict[str, bytes] = field(default_factory=dict)  # by topic below our base; those of others by their whole name
     asked: tuple[int, ...] = ()
 
 
@@ -68,8 +68,9 @@ class _Ours:
     def on_accepted(self, limits: BrokerLimits) -> None:
         assert self.connection is not None
         self.found.accepted, self.found.limits = True, limits
-        for topic in ("doctor", "health", "status"):
-            self.connection.subscribe(f"{self._base}/{topic}", retained=True)
+        prefix = self._base.rpartition("/")[0]
+        for topic in (f"{prefix}/+/status", f"{prefix}/+/info", f"{self._base}/health", f"{self._base}/doctor"):
+            self.connection.subscribe(topic, retained=True)
         self._send_next()
 
     def _send_next(self) -> None:

@@ -58,7 +58,7 @@ def test_a_subscriber_survives_restarts_of_broker_source_and_itself(tmp_path, ke
     example = Example(tmp_path, name, keeping.port)
     settings = {"port": keeping.port, "state_folder": str(tmp_path / "state"), "per_s": 100}
     (tmp_path / "state").mkdir()
-    wait_for(lambda: sessions(keeping, name), 20, "it has subscribed")
+    wait_for(lambda: is_subscribed(keeping), 20, "it has subscribed")
     try:
         source = Source(events=EVENTS, **settings)
         try:
@@ -87,8 +87,8 @@ def test_a_subscriber_survives_restarts_of_broker_source_and_itself(tmp_path, ke
     assert sum(count - 1 for count in ids.values()) <= 20 * most_twice
 
 
-def sessions(broker, name):
-    """Whether the example's session is there and subscribed: a message to one of its topics has somebody who gets it."""
+def is_subscribed(broker):
+    """Whether the example is: a message to one of its topics has somebody who gets it."""
     probe = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     codes = []
     probe.on_publish = lambda _c, _u, _mid, code, _p: codes.append(code.value)
@@ -163,7 +163,7 @@ def test_the_flow_runs_in_node_red(tmp_path, keeping):
     (tmp_path / "state").mkdir()
     heard = Heard(keeping.port)
     with node_red(tmp_path, keeping.port):
-        wait_for(lambda: sessions(keeping, "node-red"), 60, (tmp_path / "node-red.log").read_text()[-500:] or "it has subscribed")
+        wait_for(lambda: probed(heard), 90, f"the flow has subscribed; see {tmp_path}/node-red.log")
         source = Source(port=keeping.port, state_folder=str(tmp_path / "state"), per_s=100, events=EVENTS)
         try:
             source.wait_done(60)
@@ -178,6 +178,12 @@ def test_the_flow_runs_in_node_red(tmp_path, keeping):
     heard.close()
     assert logged(heard) == Counter({f"{boot}-{seq}": 1 for boot in source.accepted if boot for seq in range(1, EVENTS + 1)})
     assert [payload for topic, payload, _ in heard.messages if topic == "lamp/door/set"] == [b"ON", b"OFF"]
+
+
+def probed(heard):
+    """Whether an event goes through the flow."""
+    heard.publish("edged/probe/event", event(1, "entered"))
+    return logged(heard, "log/probe")
 
 
 def logged(heard, topic="log/source"):

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edged.delivery.homeassistant import MOST_OPTIONS, Announced, to_bytes, to_discovery, to_option, to_platforms, to_topic
 from tests.contract.delivery.discovery_keys import faults_of
@@ -86,6 +88,21 @@ def test_our_own_list_finds_nothing(payload):
 @needs_homeassistant
 def test_its_own_schemas_and_templates_take_everything():
     assert asked(*map(question, EVERY)) == [[]] * len(EVERY)
+
+
+names = st.lists(st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=40), max_size=8, unique=True)
+
+
+@given(labels=names, groups=names, own=names, earlier=names)
+def test_no_name_makes_a_fault_or_takes_anothers_place(labels, groups, own, earlier):
+    gone = to_platforms(to_discovery(replace(HOME, groups=earlier, own=earlier)))
+    payload = to_discovery(replace(HOME, labels=labels, groups=groups, own=own), gone)
+    assert faults_of(payload) == []
+    assert json.loads(to_bytes(payload)) == payload
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", key) for key in payload["cmps"])
+    shown = [one["name"] for one in payload["cmps"].values() if one.get("dev_cla") == "occupancy"]
+    assert sorted(shown) == sorted([*groups, *own]), "each has its own"
+    assert gone.keys() <= payload["cmps"].keys(), "what was announced is named until it is taken back"
 
 
 @needs_homeassistant

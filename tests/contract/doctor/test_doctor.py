@@ -38,6 +38,20 @@ def states(found: dict[str, Finding]) -> list[str]:
     return [found[check].state for check in CHECKS]
 
 
+def test_another_edged_with_our_id_is_told(broker: Broker, heard: Heard) -> None:  # noqa: F811
+    assert look(broker.port)["device-id"].state == "skipped"
+    for device in ("door", "gate"):
+        heard.publish(f"edged/{device}/info", b'{"device_id": "0123"}', retain=True)
+    assert look(broker.port)["device-id"].state == "ok", "what is left of a name that is not used any more is nobody"
+    heard.publish("edged/gate/status", b"online", retain=True)
+    found = look(broker.port)["device-id"]
+    assert found.state == "warn" and "edged/gate" in found.found and "machine-id" in found.cure
+    heard.publish("edged/gate/info", b'{"device_id": "4567"}', retain=True)
+    heard.publish("edged/lane/info", b"[" * 4000, retain=True)
+    heard.publish("edged/lane/status", b"online", retain=True)
+    assert look(broker.port)["device-id"].state == "ok"
+
+
 @pytest.fixture
 def passwords(tmp_path: Path) -> Path:
     file = tmp_path / "passwd"
