@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from edged.shipped import shipped
 from numpy.typing import NDArray
 
 from edged.models.card import Card
 from edged.models.catalogue import load_catalogue
+from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 
 CARDS = load_catalogue().family("home")
