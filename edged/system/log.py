@@ -38,15 +38,23 @@ class QueuedLog(QueueHandler):
 
     def _write(self) -> None:
         while (record := self._lines.get()) is not None:
-            dropped = self.dropped
-            try:
-                self._stream.write(f"{record.getMessage()}\n")
-                if dropped > self._told and self._lines.empty():
-                    self._stream.write(f"WARNING {dropped - self._told} lines of the log were dropped: nobody read it\n")
-                    self._told = dropped
-                self._stream.flush()
-            except (OSError, ValueError):  # nobody is there any more
-                self.dropped += 1
+            self._put(f"{record.getMessage()}\n")
+            if self._lines.empty():
+                self._tell_dropped()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        dropped = self.dropped
+        if dropped > self._told:
+            self._put(f"WARNING {dropped - self._told} lines of the log were dropped: nobody read it\n")
+            self._told = dropped
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody is there any more
+            self.dropped += 1
 
     def close(self) -> None:
         """Write what waits, as far as somebody reads it."""
