@@ -18,7 +18,7 @@ KINDS = {
     "read-only, empty": ("true", "mount -o remount,ro {state}"),
     "read-only, with damage": ("printf '[[[' > {state}/starts.json; mkdir {state}/models; echo x > {state}/models/x.toml", None),
     "full, empty": ("dd if=/dev/zero of={state}/filler bs=64k 2>/dev/null; true", "true"),
-    "full of files": ("n=0; while : > {state}/$n 2>/dev/null && [ $n -lt 4000 ]; do n=$((n+1)); done; true", "true"),
+    "full of files": ("n=0; while (: > {state}/$n) 2>/dev/null && [ $n -lt 4000 ]; do n=$((n+1)); done; true", "true"),
     "full, with damage": (
         "mkfifo {state}/override.json; ln -s /dev/zero {state}/measurements.json; "
         "dd if=/dev/zero of={state}/f bs=64k 2>/dev/null; true",
@@ -40,7 +40,7 @@ def test_a_disk_that_takes_nothing(tmp_path: Path, config: dict[str, Any], heard
     before, after = KINDS[kind]
     folder = state / "deep/er" if kind.startswith("no folder") else state
     script = SYSTEM.format(
-        size="2m,nr_inodes=3000" if "files" in kind else "2m",
+        size="2m,nr_inodes=300" if "files" in kind else "2m",
         state=state,
         before=f"{{ {before.format(state=state)}; }}",
         after=(after or "mount -o remount,ro {state}").format(state=state),
