@@ -208,6 +208,9 @@ class Sender:
             self._too_large(sent)
         elif (mid := self._broker.publish(topic, payload, qos=1)) is not None:
             self._flight.add(mid, sent)
+            self.sent_events[one.row.happened_ns] = title
+            if len(self.sent_events) > _REMEMBERED:
+                del self.sent_events[next(iter(self.sent_events))]
         else:
             self._outbox.release(n)
             self._pump_later(_TICK_S)

@@ -146,7 +146,7 @@ def test_use_is_kept_over_a_restart_until_the_file_changes(tmp_path, config, hea
         wait_for(lambda: heard.of("result"), 30, "a result")
         said = ask(edged, "use", LARGE, "--json")
         assert json.loads(said.stdout)["model"] == LARGE, said.stderr
-        assert card(heard) == LARGE and heard.of("model")[-1]["chosen"].startswith("use: ")
+        wait_for(lambda: card(heard) == LARGE and heard.of("model")[-1]["chosen"].startswith("use: "), 10, "it is told")
         assert "override  home_0.25_128 (by use" in ask(edged, "status").stdout
         assert 'override = "home_0.25_128"  # use; wins over [model]' in ask(edged, "check").stdout
         assert edged.end() == 0
