@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -31,7 +32,8 @@ UNIT = "/usr/lib/systemd/system/edged.service"
 PERIODS, PERIOD_S = 120, 2
 LATE_S = 60
 MODEL = {"name": "home_0.25_96", "threads": 1}
-CONFIG = {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "mqtt": {"result_fps": 5.0}}
+SURE = {"enter": 0.3, "leave": 0.2, "margin": 0.0}  # of something always: what the bed shows changes, and each change is news
+CONFIG = {"device": "bed", "camera": {"fps": 5.0}, "model": MODEL, "decision": SURE, "mqtt": {"result_fps": 5.0}}
 
 
 def package() -> Path | None:
@@ -67,6 +69,17 @@ def grow(pid: int, mb: int) -> None:
     command = ["gdb", "-p", str(pid), "-batch", *(part for line in lines for part in ("-ex", line))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "$2 = 0" in done.stdout or "$1 = 0" in done.stdout, done.stdout[-1000:] + done.stderr[-2000:]
+
+
+def gdb_can_call() -> bool:
+    """Whether gdb can call a function in a process here: one of an older year does not know the registers of a new processor."""
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        try:
+            command = ["gdb", "-p", str(process.pid), "-batch", "-ex", "print (int)getpid()"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        finally:
+            process.kill()
+    return f"$1 = {process.pid}" in done.stdout
 
 
 def lines_of(text: str, pattern: str) -> list[str]:
@@ -250,7 +263,7 @@ def test_a_frozen_vision_process_is_replaced(machine, listener):
     ("which", "why"), [("broker", "Watchdog timeout"), ("outbox", "the outbox's writer gives no sign of life")]
 )
 def test_a_frozen_thread_of_the_courier_is_a_new_courier(machine, listener, which, why):
-    """The broker is served by the first thread; the outbox's writer is the first one that it starts."""
+    """The broker is served by the first thread; the outbox's writer is the second one that it starts, after the log's."""
     machine.run("systemctl", "restart", "edged")
     since_s = time.monotonic()
     wait_for(lambda: seeing(machine, listener, since_s), 20, "it sees")
@@ -258,7 +271,7 @@ def test_a_frozen_thread_of_the_courier_is_a_new_courier(machine, listener, whic
     pid = machine.outside(before)
     threads = sorted(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
     began_s = time.monotonic()
-    with machine.frozen(pid if which == "broker" else next(thread for thread in threads if thread != pid)):
+    with machine.frozen(pid if which == "broker" else [thread for thread in threads if thread != pid][1]):
         wait_for(lambda: machine.main_pid() not in (0, before), 40, "another courier")
         since_s = time.monotonic()
         wait_for(lambda: seeing(machine, listener, since_s), 40 - (since_s - began_s), "it sees again")
@@ -380,6 +393,8 @@ def test_nothing_is_lost_though_the_broker_comes_late(early):
 @pytest.mark.parametrize(("whose", "limit_mb"), [("vision", 320), ("courier", 192)])
 def test_memory_that_grows_without_end_is_noticed(early, whose, limit_mb):
     """On a board with 512 MB. It ran for more than its first minute."""
+    if not gdb_can_call():
+        pytest.skip("gdb can not call into a process here, which makes processes grow")
     before, courier = early.vision_pid() if whose == "vision" else early.main_pid(), early.main_pid()
     grow(early.outside(before), limit_mb)
     found = early.vision_pid if whose == "vision" else early.main_pid

@@ -65,6 +65,7 @@ def test_a_killed_edged_loses_nothing_that_was_decided(tmp_path: Path, album: Pa
         return sum(told.values())
 
     wait_for(lambda: len(arrivals.ids()) + announced() >= wanted, 120, f"{wanted} events; {len(arrivals.ids())} arrived")
+    wait_for(lambda: "connected to" in last.said.read_text(), 60, "the last one is well under way")
     assert last.end() == 0
     arrived, total = len(arrivals.ids()), decided()
     figures: dict[str, Any] = {
