@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edged.config.parts import to_budget
+from edged.config.reading import Settings
 from edged.errors import ModelError
+from edged.models.catalogue import load_catalogue
 from edged.models.fit.choice import MOST_MEASURED, Budget, Candidate, choose
 from edged.models.fit.cost import Point, to_cost
 from edged.models.fit.fit import to_threads
 from edged.models.fit.plot import to_frontier, to_svg
 from edged.models.measurements import Measured
-from edged.models.tflite.graph import Macs
+from edged.models.tflite.graph import Macs, load_graph
+from edged.system.files import read_model, shipped
 
 # the 16 shapes of MobileNet V1: width, px, top-1 of the published uint8 file, million MACs thin and pointwise
 V1 = [
@@ -175,3 +179,23 @@ def test_the_picture_shows_the_frontier_and_the_budget() -> None:
     svg = to_svg({"board": "Pi", "budget": {"latency_ms": 10.0}, "chosen": "a", "candidates": rows})
     assert "budget 10 ms" in svg and "c&lt;&amp;" in svg and svg.startswith("<svg")
     assert "nothing was measured" in to_svg({"board": "Pi", "budget": {}, "chosen": None, "candidates": []})
+
+
+MS_A_MILLION = 0.03  # of int8 multiply-adds on one thread of a processor with AVX2
+
+
+@pytest.mark.parametrize(("times_slower", "chosen"), [(1.0, "home_1.0_160"), (20.0, "home_0.5_160"), (60.0, "home_0.5_128")])
+def test_the_bundled_family_has_one_for_each_board(times_slower: float, chosen: str) -> None:
+    """With half a frame's time at 5 fps, which is what `auto` takes where nothing is set: 100 ms."""
+    cards = [card for card in load_catalogue().cards if card.family == "home"]
+    graphs = {card.name: load_graph(read_model(shipped("models", card.file))) for card in cards}
+    family = [Candidate(card.name, card.top1, graphs[card.name].macs(), card.dtype, 1.0) for card in cards]
+
+    def measure(candidate: Candidate) -> Measured:
+        ms = candidate.macs.total / 1e6 * MS_A_MILLION * times_slower
+        return Measured(p50_ms=ms, p95_ms=ms, memory_mb=70.0, threads=1, runs=20)
+
+    found = choose(family, to_budget(Settings(), free_mb=float("inf")), measure)
+    assert found.chosen is not None and found.chosen.name == chosen
+    fitting = [one for one in family if measure(one).p95_ms <= 100.0]
+    assert found.chosen.top1 == max(one.top1 or 0 for one in fitting)
