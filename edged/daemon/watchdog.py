@@ -47,7 +47,7 @@ class Service:
         self._progress = Progress()
         self._every_s = min(LOOK_S, notify.watchdog_s / 4 or LOOK_S)
         self._asked_writer = False
-        self._stuck = self._told = ""
+        self._stuck = self._told = self._trouble = ""
         self._forgiven = False
         self._status_due_s = self._memory_due_s = 0.0
 
@@ -75,8 +75,9 @@ class Service:
         if not self._forgiven and now_s - self._began_s > GOOD_RUN_S:
             self._forgiven = True
             self._notify.forgive()
-        if now_s >= self._status_due_s:
-            self._status_due_s = now_s + _STATUS_S
+        trouble = self._courier.camera_reason
+        if now_s >= self._status_due_s or trouble != self._trouble:  # which may be over before the next turn
+            self._status_due_s, self._trouble = now_s + _STATUS_S, trouble
             self._tell()
 
     def _collect(self, now_s: float) -> None:

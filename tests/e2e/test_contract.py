@@ -124,6 +124,7 @@ def test_every_message_of_good_and_bad_days_is_as_published(tmp_path, config, br
         paused = len(of("state"))
         wait_for(lambda: len({s["valid_until"] for s in of("state")[paused:] if s["paused"]}) >= 2, 30, "renewed while paused")
         heard.publish("edged/door/control", b'{"action": "resume"}')
+        wait_for(lambda: of("camera")[-1]["state"] == "ok" and not of("state")[-1]["paused"], 20, "it looks again")
         os.kill(wait_for(edged.vision_pid, 20, "a vision process"), signal.SIGKILL)
         wait_for(lambda: [c for c in of("camera") if c["state"] == "lost"], 20, "lost")
         wait_for(lambda: of("camera")[-1]["state"] == "ok", 60, "back")
