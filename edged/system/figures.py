@@ -1,11 +1,30 @@
 """Figures of processes and of the machine: memory, open files, rates. Paths are parameters: a test hands over a folder."""
 
+import bisect
 import contextlib
 import functools
+import itertools
+import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+LATENCY_BOUNDS_S = (
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+)  # from a Pi 5 to a Zero with too much to do
+_THREADS_CLOCK = 6  # of clock_gettime(2): that of a thread, by its number, as pthread_getcpuclockid(3) makes it
 _LEFT_FREE_MB, _PLENTY_MB, _STEP_MB = 100.0, 500.0, 50.0
 
 
@@ -48,6 +67,20 @@ def peak_memory_mb() -> float:
     return 0.0
 
 
+def spent_ns(proc: Path = Path("/proc")) -> dict[str, tuple[int, int]]:
+    """By thread of this process, since it began: time on a processor, and time that it waited for one (schedstat), ns.
+
+    Empty where the kernel does not tell. The clock of a whole process only ticks under RLIMIT_CPU; those of threads do not.
+    """
+    found = dict[str, tuple[int, int]]()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(proc / "self/task"):  # noqa: PTH208  # around each inference: it must cost little
+            with contextlib.suppress(OSError, ValueError, IndexError):  # one that has just ended
+                ran_ns = time.clock_gettime_ns((~int(thread) << 3) | _THREADS_CLOCK)
+                found[thread] = ran_ns, int((proc / "self/task" / thread / "schedstat").read_text().split()[1])
+    return found
+
+
 def board_memory_mb(proc: Path = Path("/proc")) -> float:
     """All memory of the machine (MemTotal); 0 where it is not told."""
     try:
@@ -69,6 +102,29 @@ def spare_memory_mb(proc: Path = Path("/proc")) -> float:
     except (OSError, ValueError, KeyError, IndexError):
         return float("inf")
     return float("inf") if spare_mb >= _PLENTY_MB else max(_STEP_MB, spare_mb // _STEP_MB * _STEP_MB)
+
+
+class Histogram:
+    """How often a duration was at most each of some bounds, since the beginning. Thread: one."""
+
+    def __init__(self, bounds_s: Sequence[float] = LATENCY_BOUNDS_S) -> None:
+        self._bounds_s, self._counts = tuple(bounds_s), [0] * len(bounds_s)
+        self._sum_s, self._count = 0.0, 0
+
+    def add(self, seconds: float) -> None:
+        self._sum_s += seconds
+        self._count += 1
+        if (at := bisect.bisect_left(self._bounds_s, seconds)) < len(self._counts):
+            self._counts[at] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """buckets: [bound, how many were at most that], rising; sum in s; count."""
+        rising = itertools.accumulate(self._counts)
+        return {
+            "buckets": [list(pair) for pair in zip(self._bounds_s, rising, strict=True)],
+            "sum": self._sum_s,
+            "count": self._count,
+        }
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

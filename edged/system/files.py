@@ -16,17 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edged.errors import ModelError, ReadError, WriteError
+from edged.errors import ModelFileError, ReadError, WriteError
 
 LARGEST_BYTES = 64 * 1024 * 1024  # of a model
 SMALL_BYTES = 4 * 1024 * 1024  # of a file that edged keeps about itself
 DEEPEST = 32  # tables and arrays inside of one another; what edged writes has six
 PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644  # for the owner; also for its group; for all
 ASIDE = 2  # damaged copies of a file that are kept
+_MOST_LINKS = 40  # of which one leads to the next, as in the kernel
 
 _ACL = "system.posix_acl_access"
 _LARGEST_XATTR = 64 * 1024
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_QUOTE = ord('"')
+_TOKENS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 _package = Path(__file__).resolve().parent.parent
 # in the wheel they are package data; in a checkout they lie beside the package
@@ -46,14 +48,14 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     try:
         # asked before it is opened: to open a device can do something
         if not stat.S_ISREG((path.stat() if follow else path.lstat()).st_mode):
-            raise ReadError(path, "is not a regular file")
+            raise ReadError(path, "is not a regular file", kind="no_file")
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
         try:
             found = os.fstat(handle)  # it may be another one by now
             if not stat.S_ISREG(found.st_mode):
-                raise ReadError(path, "is not a regular file")
+                raise ReadError(path, "is not a regular file", kind="no_file")
             if found.st_size > most_bytes:
-                raise ReadError(path, f"is larger than {_size(most_bytes)}")
+                raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
             parts, left = list[bytes](), most_bytes + 1
             while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
                 parts.append(part)
@@ -61,10 +63,12 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
         finally:
             os.close(handle)
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a name with a zero byte
-        number = error.errno if isinstance(error, OSError) else None
-        raise ReadError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", number) from None
+        why = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        if isinstance(error, ValueError):
+            raise ReadError(path, why, kind="no_file") from None
+        raise ReadError(path, why, error.errno if isinstance(error, OSError) else None, "system") from None
     if left <= 0:
-        raise ReadError(path, f"is larger than {_size(most_bytes)}")
+        raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
     return b"".join(parts)
 
 
@@ -82,9 +86,16 @@ def read_json(path: Path, most_bytes: int = SMALL_BYTES) -> Any:
 def to_depth(content: bytes) -> int:
     """How deep brackets outside of strings are nested. Pure."""
     depth = deepest = 0
-    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", content)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
+    is_text = False
+    for found in _TOKENS.finditer(content):  # one at a time: a list of them, or a pattern of whole strings, takes 40 times the file
+        at = content[found.start()]
+        if at == _QUOTE:
+            is_text = not is_text
+        elif not is_text and at in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif not is_text and at in b"]}":
+            depth -= 1
     return deepest
 
 
@@ -110,10 +121,11 @@ def take_away(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | None = None) -> None:
+def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | None = None, is_new: bool = False) -> None:
     """Temporary file, fsync, rename, fsync of the folder. Raises WriteError, and then nothing was changed.
 
     like: the file that is replaced; the new one gets its owner, group, mode and access list in place of `mode`.
+    is_new: what lies there already, whatever it is, is never replaced.
     """
     temporary = ""
     try:
@@ -127,7 +139,11 @@ def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | 
             else:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        if is_new:
+            os.link(temporary, path)  # unlike a rename it fails where something is
+            Path(temporary).unlink()
+        else:
+            Path(temporary).replace(path)
         sync_folder(path.parent)
     except (OSError, ValueError) as e:
         if temporary:
@@ -170,30 +186,35 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_model(path: Path) -> bytes:
-    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelError."""
+    """The file's bytes, read once, so that what is hashed is what is run. Raises ModelFileError."""
     try:
         return read_file(path, LARGEST_BYTES)
     except ReadError as error:
-        if error.why.startswith("is larger"):
-            raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is") from None
-        if error.number is None:
-            raise ModelError(f"{path}: not a file: name a .tflite file") from None
-        raise ModelError(f"{path}: the model {error.why}") from None
+        sentences = {
+            "too_large": f"larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is",
+            "no_file": "not a file: name a .tflite file",
+        }
+        raise ModelFileError(f"{path}: {sentences.get(error.kind, f'the model {error.why}')}") from None
 
 
 @contextlib.contextmanager
-def acting_for(path: Path) -> Iterator[None]:
+def acting_for(path: Path, *, keeps: bool = False) -> Iterator[None]:
     """Root works in somebody's folder with that somebody's rights, so that a link planted there leads nowhere else.
 
-    path: need not be there yet; the nearest above it counts, and a link counts itself. Nothing changes for others than root.
-    Thread: the main one of a command, for the rights are the whole process's.
+    path: need not be there yet; the nearest above it counts, and a link counts itself, wherever in the path it stands.
+    keeps: what is there keeps its owner, so that this one's rights are needed; else root's file in somebody's folder is
+    replaced by that somebody. Nothing changes for others than root.
+    Thread: the main one of a command, for the rights are the whole process's. Raises WriteError where root has not that right.
     """
-    owner = _owner(path) if os.geteuid() == 0 else None
+    owner = _owner(path, keeps=keeps) if os.geteuid() == 0 else None
     if owner is None or owner.st_uid == 0:
         yield
         return
     groups = os.getgroups()
-    os.setgroups([owner.st_gid])
+    try:
+        os.setgroups([owner.st_gid])
+    except PermissionError:  # a root whose rights were taken away
+        raise WriteError(f"{path}: belongs to user {owner.st_uid}, for whom this root may not act: be that user") from None
     os.setegid(owner.st_gid)
     os.seteuid(owner.st_uid)
     try:
@@ -204,10 +225,41 @@ def acting_for(path: Path) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def _owner(path: Path) -> os.stat_result | None:
-    for one in (path.absolute(), *path.absolute().parents):
+def followed(path: Path) -> Path:
+    """Where a link leads at its end, whether something is there or not. Root follows no link of somebody else's: raises WriteError.
+
+    What takes the place of a link meanwhile is not followed.
+    """
+    for _ in range(_MOST_LINKS):
         try:
-            return one.lstat()
+            handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return path  # nothing is there, or whoever writes there finds out why not
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISLNK(found.st_mode):
+                return path
+            if os.geteuid() == 0 and found.st_uid != 0:
+                raise WriteError(f"{path}: is a link of user {found.st_uid}, which root does not follow: name the file itself")
+            path = path.parent / os.readlink("", dir_fd=handle)  # of the very link that was looked at
+        finally:
+            os.close(handle)
+    raise WriteError(f"{path}: {os.strerror(errno.ELOOP)}")
+
+
+def _owner(path: Path, *, keeps: bool) -> os.stat_result | None:
+    """Whose rights are enough to write there, and no more than that: of the user who can decide what lies there."""
+    path = path.absolute()
+    for link in reversed((path, *path.parents)):
+        with contextlib.suppress(OSError):
+            found = link.lstat()
+            if stat.S_ISLNK(found.st_mode) and found.st_uid != 0:
+                return found
+    for one in (path, *path.parents):
+        try:
+            found = one.lstat()
+            is_roots = one == path and found.st_uid == 0 and not stat.S_ISDIR(found.st_mode)
+            return one.parent.stat() if is_roots and not keeps else found
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 return None

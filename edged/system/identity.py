@@ -4,11 +4,12 @@ import hmac
 import os
 from pathlib import Path
 
-from edged.errors import WriteError
-from edged.system.files import write_file
+from edged.errors import ReadError, WriteError
+from edged.system.files import read_file, write_file
 
 _APPLICATION = b"edged device id, version 1"
 _SERIALS = ("sys/firmware/devicetree/base/serial-number", "proc/device-tree/serial-number")
+_MOST_BYTES = 4096
 _KEPT = "device-key"  # in the state folder, where the machine has no id
 
 
@@ -27,8 +28,8 @@ def load_device_id(state_folder: Path, root: Path = Path("/")) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().strip(b"\0\n ")
-    except OSError:
+        return read_file(path, _MOST_BYTES).strip(b"\0\n ")
+    except ReadError:
         return b""
 
 

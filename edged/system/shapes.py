@@ -1,4 +1,4 @@
-"""What all parts mean by a region of a picture, and which shapes a graph must have to classify one. Pure."""
+"""What all parts mean by a region of a picture, how large one may be, and which shapes a graph must have. Pure."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from edged.errors import ModelError
 Region = tuple[float, float, float, float]  # x, y, width, height: shares of the picture's sides, 0..1
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
+LARGEST_PICTURE_PIXELS = 64_000_000  # what the largest camera module for a Pi takes; three bytes each
 SMALLEST_PX, LARGEST_PX = 8, 1024  # of a side of a graph's input
 
 

@@ -93,5 +93,5 @@ def open_notify(environment: Mapping[str, str] = os.environ) -> Notify:
     watchdog_us = environment.get("WATCHDOG_USEC", "")
     if not address.startswith(("/", "@")) or len(address) < 2:
         return Notify()
-    ours = watchdog_us.isdecimal() and meant in ("", str(os.getpid()))
+    ours = watchdog_us.isdecimal() and len(watchdog_us) < 18 and meant in ("", str(os.getpid()))
     return Notify(address, int(watchdog_us) / 1e6 if ours else 0.0)

@@ -1,6 +1,5 @@
 """What may be shown to people of what strangers wrote: file names, messages, addresses. Pure."""
 
-import difflib
 import json
 import logging
 import re
@@ -29,13 +28,33 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if len(name) > _LONGEST_NAME:  # to compare takes long, and no name of ours is so long
         return ""
     spelt = {one.lower(): one for one in known}
+    import difflib  # only where somebody mistyped: it is no small module
+
     found = difflib.get_close_matches(name.lower(), spelt, n=1)
     return f" (did you mean {spelt[found[0]]}?)" if found else ""
 
 
 def to_sentence(text: str) -> str:
-    """A library's words as one line of bounded length."""
-    return printable(" ".join(text.split()))[:LONGEST_SENTENCE]
+    """A library's words as one line of bounded length, without secrets of addresses: half of one could not be told any more."""
+    return printable(without_secrets(" ".join(text.split())))[:LONGEST_SENTENCE]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 key`, `2 keys`: for nouns whose plural ends with an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def to_duration(seconds: float) -> str:
+    """For people: `5 s`, `3 min`, `2 h 10 min`, `4 days 3 h`."""
+    whole = max(0, round(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole} s"
+    if hours < 2:
+        return f"{minutes} min"
+    if days < 2:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} days {hours % 24} h"
 
 
 def printable_lines(text: str) -> str:
@@ -76,26 +95,37 @@ def shown_address(source: str) -> str:
     Cameras want secrets in every part of it, so what can't be taken apart for sure is not shown at all. What is no address, a
     number, a device, a path or an id, is shown as it is.
     """
+    return _show(source)[0]
+
+
+def is_understood(source: str) -> bool:
+    """Whether an address can be taken apart for sure: its host, its port and its path are what they seem to be."""
+    return _show(source)[1]
+
+
+def _show(source: str) -> tuple[str, bool]:
+    """What may be shown, and whether that is all but the user and what stands after a mark in the path."""
     scheme, mark, rest = source.partition("://")
     if not mark:
         # a path may hold much, but "user:secret@host" and "?key=word" make an address that lacks its scheme
         is_path = source.startswith("/") and not re.search(r"^//|:.*@|[?&#;].*|:/.*[=@]", source, re.DOTALL)
-        return printable(source)[:_LONGEST] if is_path or not re.search(r"[@?&=;#%:\\]", source) else "an address"
+        is_no_address = is_path or not re.search(r"[@?&=;#%:\\]", source)
+        return (printable(source)[:_LONGEST] if is_no_address else "an address"), is_no_address
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,20}", scheme):
-        return "an address"
+        return "an address", False
     place, _, path = rest.partition("/")
     odd = re.search(r"[?#;\\\\]", place)
     host = place[: odd.start()] if odd else place.rpartition("@")[2]
     path = "" if odd else path
     is_sure = "@" not in (rest if odd else path) and re.fullmatch(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]*\])(?::\d{0,5})?", host)
     if not is_sure:
-        return f"{scheme}://…"
+        return f"{scheme}://…", False
     # some cameras take user=NAME&password=WORD without a question mark before it
     cut = re.split(r"[?#;&=]", path, maxsplit=1)[0]
     plain = unquote(unquote(cut))
-    if plain != cut and re.search(r"[?#;&=@%]", plain):
-        cut = "…"
-    return printable(f"{scheme}://{host}{'/' if '/' in rest else ''}{cut}")[:_LONGEST]
+    is_plain = plain == cut or not re.search(r"[?#;&=@%]", plain)
+    shown = f"{scheme}://{host}{'/' if '/' in rest else ''}{cut if is_plain else '…'}"
+    return printable(shown)[:_LONGEST], is_plain
 
 
 def without_secrets(text: str) -> str:

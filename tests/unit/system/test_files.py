@@ -5,6 +5,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from edged.system.files import (
     PRIVATE,
     SHARED,
     acting_for,
+    followed,
     put_aside,
     read_file,
     read_json,
@@ -133,3 +135,61 @@ def test_root_acts_for_the_owner_and_is_root_again(tmp_path: Path) -> None:
     with acting_for(theirs / "new"):
         write_file(theirs / "new/file", b"x", SHARED)
     assert (theirs / "new/file").stat().st_uid == nobody.pw_uid
+
+
+@needs_root
+def test_root_acts_for_whoever_decides_what_lies_there(tmp_path: Path) -> None:
+    """Not for whom the file at the end belongs to: a link on the way, and a folder, are somebody's too."""
+    nobody = pwd.getpwnam("nobody")
+    theirs, roots = tmp_path / "theirs", tmp_path / "roots"
+    for folder in (theirs, roots):
+        folder.mkdir()
+    os.chown(theirs, nobody.pw_uid, nobody.pw_gid)
+    (theirs / "of root").write_text("of root")
+    (roots / "passwd").write_text("of root")
+    (theirs / "pictures").symlink_to(roots)
+    for path, planted, who in (
+        (theirs / "of root", False, nobody.pw_uid),
+        (theirs / "pictures/passwd", False, 0),
+        (theirs / "pictures/passwd", True, nobody.pw_uid),
+        (theirs / "pictures/new", True, nobody.pw_uid),
+        (roots / "passwd", True, 0),
+        (roots / "new", True, 0),
+    ):
+        os.lchown(theirs / "pictures", nobody.pw_uid if planted else 0, -1)
+        with acting_for(path):
+            assert os.geteuid() == who, (path, planted)
+        assert os.geteuid() == 0
+    with acting_for(theirs / "of root", keeps=True):
+        assert os.geteuid() == 0
+
+
+@needs_root
+def test_root_follows_no_link_of_somebody_else(tmp_path: Path) -> None:
+    """Also none that was planted just before: the kernel guards what is opened, and not what readlink(2) says."""
+    (tmp_path / "victim").write_text("of root")
+    (tmp_path / "link").symlink_to("victim")
+    (tmp_path / "again").symlink_to(tmp_path / "link")
+    (tmp_path / "nowhere").symlink_to("new")
+    (tmp_path / "itself").symlink_to("itself")
+    assert followed(tmp_path / "again") == followed(tmp_path / "victim") == tmp_path / "victim"
+    assert followed(tmp_path / "nowhere") == tmp_path / "new" and followed(tmp_path / "none") == tmp_path / "none"
+    with pytest.raises(WriteError, match="symbolic links"):
+        followed(tmp_path / "itself")
+    os.lchown(tmp_path / "link", pwd.getpwnam("nobody").pw_uid, -1)
+    for name in ("link", "again"):
+        with pytest.raises(WriteError, match="root does not follow"):
+            followed(tmp_path / name)
+
+
+@needs_root
+def test_a_root_without_that_right_says_so(tmp_path: Path) -> None:
+    """As in a container, or a unit with CapabilityBoundingSet=."""
+    tmp_path.chmod(0o755)
+    os.chown(tmp_path, pwd.getpwnam("nobody").pw_uid, -1)
+    code = (
+        "import sys; from pathlib import Path; from edged.system.files import acting_for\nwith acting_for(Path(sys.argv[1])): pass"
+    )
+    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", sys.executable, "-c", code, str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "WriteError" in done.stderr and "for whom this root may not act" in done.stderr

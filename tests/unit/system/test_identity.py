@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import itertools
+import os
 
 import pytest
 
@@ -63,3 +64,13 @@ def test_a_machine_without_an_id_makes_one_and_keeps_it(tmp_path):
 def test_what_is_missing_never_raises(tmp_path, what):
     place = root(tmp_path / "a", machine="", serial="") if what == "everything" else root(tmp_path / "a")
     assert load_device_id(tmp_path / "absent" / "folder", place)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(path)])
+def test_a_key_that_is_no_file_is_not_waited_for(tmp_path, make):
+    """It is replaced by one that is."""
+    state = tmp_path / "state"
+    state.mkdir()
+    make(state / "device-key")
+    first = load_device_id(state, tmp_path / "a")
+    assert load_device_id(state, tmp_path / "a") == first and (state / "device-key").lstat().st_size == 32
