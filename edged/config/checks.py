@@ -1,5 +1,6 @@
 """What single keys can't say: settings that contradict each other. Pure; nothing is looked up."""
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _camera(settings)
     yield from _budget(settings)
     yield from _mqtt(settings)
-    yield from _not_yet(settings)
+    yield from _page(settings)
+    yield from _names(settings)
     for name, profile in settings.profile.items():
         yield from _decision(profile.decision, ("profile", name))
         yield from _times(profile, ("profile", name))
@@ -111,10 +113,27 @@ def _mqtt(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction((("mqtt", "tls_cert"), ("mqtt", "tls")), "does nothing without mqtt.tls or mqtt.tls_ca")
 
 
-def _not_yet(settings: Settings) -> Iterator[Contradiction]:
-    """Keys that are settled but not built: to accept them would be a promise."""
-    if settings.web.enabled:
-        yield Contradiction((("web", "enabled"),), "true is not possible yet: this version of edged has no such part")
+def _page(settings: Settings) -> Iterator[Contradiction]:
+    page = settings.page
+    for there, absent in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(page, there) and not getattr(page, absent):
+            yield Contradiction((("page", there), ("page", absent)), f"needs page.{absent} beside it")
+    if page.enabled and not (is_loopback(page.host) or page.tls_cert or page.token_and_picture_travel_readable):
+        yield Contradiction(
+            (("page", "host"), ("web", "host"), ("page", "enabled")),
+            f"{page.host} is not this board alone: set page.tls_cert and page.tls_key, or "
+            "page.token_and_picture_travel_readable = true",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _names(settings: Settings) -> Iterator[Contradiction]:
     if "file" in settings.profile:
         yield Contradiction((("profile", "file"),), "is no name for a profile: @file means what the file says outside of them")
 

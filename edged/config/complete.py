@@ -17,6 +17,8 @@ _PATHS: tuple[Keys, ...] = (
     ("mqtt", "tls_cert"),
     ("mqtt", "tls_key"),
     ("camera", "password_file"),
+    ("page", "tls_cert"),
+    ("page", "tls_key"),
 )
 
 
@@ -45,6 +47,8 @@ def complete(values: Values, folder: Path) -> Values:
     A relative path begins at `folder`, where the config lies: a daemon has no other folder to begin at.
     """
     whole = copy.deepcopy(values)
+    if isinstance(get(whole, ("web",)), dict) and isinstance(whole.get("page", {}), dict):
+        whole["page"] = copy.deepcopy(whole["web"]) | whole.get("page", {})  # its old name
     _make_paths_whole(whole, folder)
     profiles = get(whole, ("profile",))
     for profile in profiles.values() if isinstance(profiles, dict) else ():

@@ -21,6 +21,8 @@ _FILES: tuple[Keys, ...] = (
     ("mqtt", "tls_cert"),
     ("mqtt", "tls_key"),
     ("camera", "password_file"),
+    ("page", "tls_cert"),
+    ("page", "tls_key"),
 )
 _MOST_SUGGESTED = 5  # with a label that may be meant, of thousands
 _CREDENTIALS = "/run/credentials/"  # systemd shows them to the service only, while it runs

@@ -4,9 +4,10 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from edged.config.checks import is_loopback
 from edged.config.reading import Settings
 from edged.config.settings import MqttSection
-from edged.decision import Rules, Thresholds, to_thresholds
+from edged.decision import Rules, Thresholds, to_thresholds, to_watched
 from edged.delivery.broker.access import Access
 from edged.models.admission import Scene
 from edged.models.background import Wanted
@@ -14,6 +15,7 @@ from edged.models.card import Card
 from edged.models.fit.choice import Budget
 from edged.models.fit.fit import to_threads
 from edged.system.figures import spare_memory_mb
+from edged.system.shapes import WHOLE
 
 _OPENED_WITH = {
     "kind",
@@ -28,6 +30,9 @@ _OPENED_WITH = {
     "exposure_max_ms",
     "buffers",
 }
+
+
+_SHOWN_S = 2.0
 
 
 def to_rules(settings: Settings, card: Card, labels: tuple[str, ...]) -> Rules:
@@ -74,23 +79,43 @@ def to_wanted(settings: Settings) -> Wanted:
         family=model.family,
         threads=tuple(to_threads(model.threads, len(os.sched_getaffinity(0)))),
         budget=to_budget(settings, spare_memory_mb()),
-        scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop),
+        # all of the picture costs the most: another region is no reason to measure again
+        scene=Scene.of_camera(camera.kind, camera.width_px, camera.height_px, WHOLE, camera.crop),
+        recast=model.recast,
     )
 
 
 def to_camera(settings: Settings) -> dict[str, Any]:
-    """What a new vision process is configured with; the courier adds what it knows itself."""
+    """What of the settings a vision process is configured with."""
     camera, gate = settings.camera, settings.gate
+    shown = {"show_s": to_show_s(settings)} if camera.kind == "pictures" else {}
     return {
-        "camera": camera.model_dump(include=_OPENED_WITH),
+        "camera": camera.model_dump(include=_OPENED_WITH) | shown,
         "region": list(camera.region),
         "crop": camera.crop,
         "max_age_ms": camera.max_age_ms,
         "no_frame_s": camera.no_frame_s,
         "frozen_s": camera.frozen_s,
-        "pictures": [why for why in ("on_control", "on_event") if getattr(settings.snapshot, why)],
+        "pictures": [why for why in ("on_control", "on_event", "local") if getattr(settings.snapshot, why)],
         "gate": gate.model_dump(include={"threshold", "max_interval_s"}) if gate.enabled else None,
     }
+
+
+def to_configure(
+    settings: Settings, card: Card, labels: tuple[str, ...], *, failed_runs: int = 0, paused: bool = False
+) -> dict[str, Any]:
+    """The whole of what a new vision process is configured with. failed_runs: of those before it that gave no frame."""
+    configured = to_camera(settings)
+    configured["camera"]["px"] = card.px  # for a camera that may choose its size
+    watched = to_watched(to_rules(settings, card, labels).groups, labels)
+    return configured | {"watched": watched, "failed_runs": failed_runs, "paused": paused}
+
+
+def to_show_s(settings: Settings) -> float:
+    """Seconds for which each photograph of a folder is shown: as a thing that stays in view, so that a decision can be made."""
+    if settings.camera.show_s is not None:
+        return settings.camera.show_s
+    return max(_SHOWN_S, (settings.decision.n + 1) / settings.camera.fps)
 
 
 def to_tuning(old: Settings, new: Settings) -> dict[str, Any] | None:
@@ -99,6 +124,8 @@ def to_tuning(old: Settings, new: Settings) -> dict[str, Any] | None:
     live = {"region", "max_age_ms", "gate", "pictures"}
     for settings in (before, after):
         settings["camera"].pop("fps")
+        if new.camera.show_s is None and old.camera.show_s is None:  # it only follows from fps and n
+            settings["camera"].pop("show_s", None)
     if any(before[key] != after[key] for key in before.keys() - live):
         return None
     return {"fps": new.camera.fps} | {key: after[key] for key in live}
@@ -126,6 +153,11 @@ def to_access(mqtt: MqttSection, device: str) -> Access:
 def to_access_of(settings: Settings) -> tuple[str, str, Access]:
     """device, prefix, and how the broker is reached: what a connection is made with."""
     return settings.device, settings.mqtt.prefix, to_access(settings.mqtt, settings.device)
+
+
+def shows_picture(settings: Settings) -> bool:
+    """Whether the page may: on this board alone, or where the operator says so."""
+    return settings.snapshot.local and (is_loopback(settings.page.host) or settings.page.picture)
 
 
 def to_jpeg_limits(settings: Settings) -> dict[str, Any]:

@@ -17,29 +17,32 @@ from pydantic_core import ErrorDetails
 from edged.config.checks import contradictions
 from edged.config.complete import Values, complete, get, without_all
 from edged.config.faults import Fault, to_fault, to_key
-from edged.config.settings import STATE_FOLDER, Settings
-from edged.config.source import Keys, Source, faults_of, load_source, salvage
+from edged.config.instance import STATE_FOLDER, SYSTEM_FILE, instance_of, to_instance_device, to_state_folder
+from edged.config.settings import Settings
+from edged.config.source import Keys, Source, check_readable, faults_of, load_source, salvage
 from edged.errors import ConfigError
 from edged.process.control import SOCKET
-from edged.system.text import escaped
+from edged.system.text import counted, escaped
 
 __all__ = [
+    "SYSTEM_FILE",
     "Reading",
     "Settings",
     "choose_daemon_folder",
     "choose_state_folder",
     "find_daemon_folder",
+    "find_own_folder",
     "find_state_folder",
     "leaves",
     "load_settings",
     "read_settings",
+    "to_reading",
     "to_settings",
 ]
 
 _LONGEST_KEY = 100  # characters of it that are told
 _MOST_FAULTS = 100  # that are told
 _MOST_SUGGESTED = 20  # with what may be meant: to find that takes milliseconds for each
-SYSTEM_FILE = Path("/etc/edged/edged.toml")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Reading:
         faults.sort(key=lambda fault: self._line(fault.keys))
         if len(faults) > _MOST_FAULTS:
             last = faults[_MOST_FAULTS]
-            faults[_MOST_FAULTS:] = [Fault(last.keys, f"{last.what}; and {len(faults) - _MOST_FAULTS - 1} faults more")]
+            faults[_MOST_FAULTS:] = [Fault(last.keys, f"{last.what}; and {counted(len(faults) - _MOST_FAULTS - 1, 'fault')} more")]
         sentences = [escaped(f"{self._place(fault.keys)}: {to_name(fault.keys)}: {fault.what}") for fault in faults]
         return ConfigError(sentences, [self._line(fault.keys) for fault in faults])
 
@@ -85,7 +88,11 @@ def load_settings(path: Path | None) -> Settings:
 def read_settings(path: Path | None) -> Reading:
     """Like load_settings, but the faults of single keys are handed back. Raises ConfigError only for what is no TOML file."""
     # lexists: a link that leads nowhere is a fault and not a reason for the defaults
-    source = load_source(path or SYSTEM_FILE) if path or os.path.lexists(SYSTEM_FILE) else Source()
+    return to_reading(load_source(path or SYSTEM_FILE) if path or os.path.lexists(SYSTEM_FILE) else Source())
+
+
+def to_reading(source: Source) -> Reading:
+    """As read_settings, of a file that was parsed."""
     with faults_of(Path(source.file)):
         reading = to_settings(source)
     wanted = reading.settings.state_folder
@@ -99,6 +106,8 @@ def read_settings(path: Path | None) -> Reading:
 def to_settings(source: Source) -> Reading:
     """Validate whole: first each key, then what the keys that are sound say together."""
     values = complete(source.values, Path(source.file).absolute().parent)
+    if name := instance_of(Path(source.file)) if source.file else "":
+        values = {"state_folder": str(to_state_folder(Path(source.file))), "device": to_instance_device(name)} | values
     settings, errors = _validate(values)
     # a profile repeats what stands outside of it; a fault there is told once, where it stands
     told = (to_fault(error, Settings, suggest=number < _MOST_SUGGESTED) for number, error in enumerate(errors))
@@ -119,7 +128,11 @@ def choose_state_folder(wanted: Path, environ: Mapping[str, str] = os.environ) -
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return wanted
     home = environ.get("XDG_STATE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / "edged"
+    try:
+        own = (Path(home) if home.startswith("/") else Path.home() / ".local/state") / "edged"
+    except RuntimeError:  # a user without a home, as the page's
+        return wanted
+    return own / wanted.relative_to(STATE_FOLDER) if wanted.is_relative_to(STATE_FOLDER) else own
 
 
 def find_state_folder(path: Path | None) -> Path:
@@ -129,12 +142,20 @@ def find_state_folder(path: Path | None) -> Path:
     except ConfigError:
         wanted = salvage(path or SYSTEM_FILE, "state_folder")
     is_usable = isinstance(wanted, str) and wanted.startswith("/") and wanted.isprintable()
-    return Path(wanted) if is_usable else choose_state_folder(Path(STATE_FOLDER))
+    return Path(wanted) if is_usable else choose_state_folder(to_state_folder(path))
+
+
+def find_own_folder(path: Path | None) -> Path:
+    """As find_state_folder, for a command. Raises ConfigError where the file that was named can't be read: the folder of
+    another daemon is no answer."""
+    if path is not None:
+        check_readable(path)
+    return find_state_folder(path)
 
 
 def find_daemon_folder(path: Path | None) -> Path:
-    """Where a command looks for the daemon of this config. Never raises."""
-    found, wanted = find_state_folder(path), Path(STATE_FOLDER)
+    """Where a command looks for the daemon of this config. Raises ConfigError as find_own_folder."""
+    found, wanted = find_own_folder(path), to_state_folder(path)
     return choose_daemon_folder(wanted) if found == choose_state_folder(wanted) else found
 
 
@@ -144,6 +165,13 @@ def choose_daemon_folder(wanted: Path, environ: Mapping[str, str] = os.environ) 
     """
     own = choose_state_folder(wanted, environ)
     return own if os.path.lexists(own / SOCKET) and not os.path.lexists(wanted / SOCKET) else wanted
+
+
+def to_hint(source: Source) -> str:
+    """What of the file is sound, and has another name by now; "" for nothing."""
+    if "web" not in source.values:
+        return ""
+    return f"{source.file}:{source.lines.get(('web',), 0)}: [web] is read as [page], its name now: rename it when you edit the file"
 
 
 def to_name(keys: Keys) -> str:
@@ -186,7 +214,7 @@ def _origins(settings: Settings, source: Source) -> dict[str, str]:
     """Where each value came from: the line of its key, for a profile that is silent the line outside of it."""
     found: dict[str, str] = {}
     for keys, _ in leaves(settings):
-        outside = keys[2:] if keys[0] == "profile" else keys
+        outside = keys[2:] if keys[0] == "profile" else ("web", *keys[1:]) if keys[0] == "page" else keys
         line = source.lines.get(keys) or source.lines.get(outside)
         found[to_name(keys)] = f"{source.file}:{line}" if line else (source.file if _stands(keys, source) else "default")
     return found

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
 
+from edged.config.instance import STATE_FOLDER
 from edged.system.shapes import WHOLE, Region
-
-STATE_FOLDER = "/var/lib/edged"
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,7 +30,9 @@ Names = Annotated[tuple[Text, ...], Field(strict=False)]  # TOML has arrays, Pyt
 class Section(BaseModel):
     """A table of the config. Frozen; unknown keys are errors; 1 is a number and "1" is not."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def _inside(region: Region) -> Region:
@@ -66,6 +67,13 @@ class CameraSection(Section):
     exposure_max_ms: float = Field(0.0, ge=0, le=10_000, description="longest exposure; 0 = as long as `fps` allows")
     buffers: int = Field(4, ge=2, le=16, description="picamera2 only: pictures that the camera may be working on at a time")
     loop: bool = Field(True, description="pictures only: begin again after the last")
+    show_s: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="pictures only: each photograph is shown so long; `0` = for one frame",
+        json_schema_extra={"unset": "so long that `k` of `n` can agree"},
+    )
 
     _region = field_validator("region")(_inside)
 
@@ -75,6 +83,7 @@ class ModelSection(Section):
     labels: Text = Field("", description="labels file, one a line; needed for a bare .tflite, and wins over a card's")
     threads: int = Field(0, ge=0, le=64, description="0 = what fit measured best")
     family: Text = Field("home", min_length=1, description="what `auto` chooses among: `home` (bundled), `imagenet`, or your own")
+    recast: bool = Field(True, description="run a uint8 model as int8 where that was proven to be the same, and is faster")
 
 
 class BudgetSection(Section):
@@ -166,10 +175,10 @@ class OutboxSection(Section):
         "balanced",
         description="what a power cut costs: memory: all that waits; balanced: what was decided in the last 250 ms; strict: none",
     )
-    ttl_s: float = Field(2_592_000.0, gt=0, description="events older than this are dropped; 30 days")
+    ttl_s: float = Field(2_592_000.0, gt=0, le=1e10, description="events older than this are dropped; 30 days")
     max_rows: int = Field(100_000, ge=100, description="more waiting events than this: the oldest are dropped")
-    max_mb: float = Field(64.0, ge=1, description="more waiting megabytes than this: the oldest are dropped")
-    min_free_mb: float = Field(64.0, ge=0, description="with less free disk than this the outbox lives in memory")
+    max_mb: float = Field(64.0, ge=1, le=1e6, description="more waiting megabytes than this: the oldest are dropped")
+    min_free_mb: float = Field(64.0, ge=0, le=1e6, description="with less free disk than this the outbox lives in memory")
     keep_rows: int = Field(10_000, ge=0, description="acknowledged events that are kept for `edged replay`")
     backlog_per_s: float = Field(50.0, gt=0, description="late events a second at most, so that live ones never wait")
 
@@ -185,6 +194,7 @@ class SnapshotSection(Section):
     on_event: bool = Field(False, description="send a JPEG with each event")
     max_px: int = Field(640, ge=16, le=4096, description="longest side of the JPEG")
     quality: int = Field(80, ge=1, le=100, description="JPEG quality")
+    local: bool = Field(True, description="for whoever may ask on this board: `edged teach mark`, the page on 127.0.0.1")
     max_kb: int = Field(256, ge=4, le=16_384, description="a JPEG that comes out larger is made smaller")
 
 
@@ -196,9 +206,24 @@ class HomeAssistantSection(Section):
 
 
 class WebSection(Section):
-    enabled: bool = Field(False, description="a status page")
-    host: Text = Field("127.0.0.1", min_length=1, max_length=255, description="address that it listens on")
+    enabled: bool = Field(False, description="as `page.enabled`")
+    host: Text = Field("127.0.0.1", min_length=1, max_length=255, description="as `page.host`")
+    port: int = Field(8080, ge=1, le=65535, description="as `page.port`")
+
+
+class PageSection(Section):
+    enabled: bool = Field(False, description="`edged page` may show what edged sees, and the last hour is kept in memory for it")
+    host: Text = Field(
+        "127.0.0.1", min_length=1, max_length=255, description="address that it listens on; 0.0.0.0 = every one of this board"
+    )
     port: int = Field(8080, ge=1, le=65535, description="port that it listens on")
+    names: Names = Field((), max_length=20, description="names under which browsers reach it, besides the board's own")
+    tls_cert: Text = Field("", description="certificate, as PEM; with `tls_key`")
+    tls_key: Text = Field("", description="its key")
+    token_and_picture_travel_readable: bool = Field(
+        False, description="on another address than 127.0.0.1 without TLS: everybody on the way can read both"
+    )
+    picture: bool = Field(False, description="the picture also on another address than 127.0.0.1")
 
 
 class ProfileCameraSection(Section):
@@ -248,7 +273,8 @@ class Settings(Section):
     gate: GateSection = GateSection()
     snapshot: SnapshotSection = SnapshotSection()
     homeassistant: HomeAssistantSection = HomeAssistantSection()
-    web: WebSection = WebSection()
+    web: WebSection = Field(WebSection(), description="the old name of `[page]`: read as it where `[page]` is silent")
+    page: PageSection = PageSection()
     profile: dict[str, ProfileSection] = Field({}, description="profiles by name")
 
     # a private attribute, so that `origins = …` in a file is as unknown as any other key

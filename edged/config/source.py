@@ -18,16 +18,11 @@ from typing import Any
 from edged.errors import ConfigError, ReadError
 from edged.system.files import read_file
 from edged.system.text import escaped
+from edged.system.toml import DEEPEST, line_of_long_key, to_excess
 
 LONGEST = 64 * 1024  # bytes; a config is a page or two, and the parser is not to be fed a disk image
 TALLEST = 400  # lines of one statement; it is parsed anew with each of its lines
-DEEPEST = 16  # tables and arrays inside of one another; the deepest key that there is has five parts
-MOST_KEYS = 2000
 _MOST_PARSED = 16 * LONGEST  # bytes, for the lines of all statements together
-
-# strings and comments, so that what is left is the structure
-_TEXTS = re.compile(r'"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|#[^\n]*', re.DOTALL)
-_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_\-])(?:[A-Za-z0-9_\-]+[ \t]*\.[ \t]*){{{DEEPEST}}}")
 
 Keys = tuple[str, ...]
 
@@ -51,6 +46,12 @@ def load_source(path: Path) -> Source:
         return _parse(path, _decode(path, _read(path)))
 
 
+def check_readable(path: Path) -> None:
+    """Raises ConfigError for a file that is not there or may not be read; what it says may have faults."""
+    with faults_of(path):
+        _read(path)
+
+
 def parse_source(path: Path, data: bytes) -> Source:
     """As load_source, of bytes that were at `path` once."""
     with faults_of(path):
@@ -71,10 +72,12 @@ def faults_of(path: Path) -> Iterator[None]:
 
 
 def _sentence(path: Path, error: ReadError) -> str:
-    if error.why.startswith("is larger"):
+    if error.kind == "too_large":
         return f"{path}: is longer than {LONGEST // 1024} KiB: that is no config file"
-    if error.number is None and error.why.startswith("is not"):
+    if error.kind == "no_file":
         return f"{path}: is not a file: name a TOML file"
+    if error.is_absent:
+        return f"{path}: {error.why}: name another file with -c, or 'edged init -c FILE' writes one"
     who = f"; {_owner(path)} may read it" if error.number == errno.EACCES else ""
     return f"{path}: {error.why}{who}"
 
@@ -94,8 +97,7 @@ def _owner(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> Source:
-    if found := _LONG_KEY.search(_TEXTS.sub('""', text).replace('""', "x")):
-        line = text.count("\n", 0, max(0, text.find(found[0][:40]))) + 1
+    if line := line_of_long_key(text):
         raise ConfigError([f"{path}:{line}: a key of more than {DEEPEST} parts: no key of edged has so many"], [line])
     try:
         values = tomllib.loads(text)
@@ -107,25 +109,9 @@ def _parse(path: Path, text: str) -> Source:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         line = _unfinished(text, 1)
         raise ConfigError([f"{path}:{line}: not TOML: {said}"], [line]) from None
-    if why := _excess(values):
-        raise ConfigError([f"{path}: {why}"])
+    if why := to_excess(values):
+        raise ConfigError([f"{path}: {why}: that is no config file"])
     return Source(str(path), values, find_lines(text), text.encode())
-
-
-def _excess(values: dict[str, Any]) -> str:
-    """Why it is too much, before anything walks through it by calling itself; "" when it is not."""
-    keys = 0
-    waiting: list[tuple[Any, int]] = [(values, 0)]
-    while waiting:
-        one, depth = waiting.pop()
-        if depth > DEEPEST:
-            return f"tables or arrays lie in one another more than {DEEPEST} deep: nothing of edged does"
-        keys += len(one) if isinstance(one, dict) else 0
-        if keys > MOST_KEYS:
-            return f"has more than {MOST_KEYS} keys: that is no config file"
-        inner = one.values() if isinstance(one, dict) else one
-        waiting += [(value, depth + 1) for value in inner if isinstance(value, dict | list)]
-    return ""
 
 
 def salvage(path: Path, key: str) -> Any:
@@ -180,7 +166,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
             continue
         start, whole = (start, f"{whole}\n{part}") if whole else (line, part)
         parsed += len(whole)
-        if parsed > _MOST_PARSED or _LONG_KEY.search(whole):
+        if parsed > _MOST_PARSED or line_of_long_key(whole):
             break  # lines are a courtesy that may not take minutes
         try:
             brought = tomllib.loads(whole)

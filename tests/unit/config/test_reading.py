@@ -133,14 +133,20 @@ def test_the_shipped_config_has_every_key_with_its_default() -> None:
     values = tomllib.loads(text)
     reading = to_settings(Source("/etc/edged/edged.toml", values, find_lines(text)))
     assert reading.faults == ()
-    from_the_card = {"decision": {"enter", "leave", "margin"}, "device": True, "budget": True, "profile": True}
-    defaults = Settings().model_dump(by_alias=True, exclude=from_the_card, mode="json")
-    shown = reading.settings.model_dump(by_alias=True, exclude=from_the_card, mode="json")
+    from_elsewhere = {
+        "camera": {"show_s"},
+        "decision": {"enter", "leave", "margin"},
+        "device": True,
+        "budget": True,
+        "profile": True,
+    }
+    defaults = Settings().model_dump(by_alias=True, exclude=from_elsewhere, mode="json")
+    shown = reading.settings.model_dump(by_alias=True, exclude=from_elsewhere, mode="json")
     assert shown == defaults
     decision = reading.settings.decision
     assert (decision.enter, decision.leave, decision.margin) == to_thresholds(Thresholds(), Thresholds())
     for key, origin in reading.settings.origins.items():
-        if not key.startswith("profile."):
+        if not key.startswith(("profile.", "web.")):  # the latter is the old name of [page]
             assert origin != "default", f"{key} is not in edged.toml"
 
 
@@ -264,3 +270,13 @@ def test_the_groups_member_finds_it_as_the_service_document_says(tmp_path: Path)
     os.waitpid(child, 0)
     assert os.read(told, 4096).decode().split() == ["/nowhere/edged", str(tmp_path / "service")]
     os.close(told)
+
+
+def test_a_user_without_a_home_has_the_systems_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    wanted = tmp_path / "file" / "edged"
+    wanted.parent.touch()  # so that nobody can write there
+    assert choose_state_folder(wanted, {}) == wanted
