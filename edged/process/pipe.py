@@ -12,6 +12,8 @@ from typing import Any
 
 from edged.process.protocol import FROM_VISION, TO_VISION, Vocabulary, check_word
 
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps would make one for each message
+
 LARGEST_BYTES = 192 * 1024  # below the kernel's default limit for one packet
 
 
@@ -73,5 +75,5 @@ class Pipe:
 
     @staticmethod
     def _packet(kind: str, fields: Mapping[str, Any], attachment: bytes) -> bytes:
-        head = json.dumps({"kind": kind, **fields}, separators=(",", ":")).encode()
+        head = _to_json({"kind": kind, **fields}).encode()
         return head + b"\0" + attachment if attachment else head

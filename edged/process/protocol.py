@@ -110,7 +110,8 @@ _FRAMES = Word(dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", 
 _TIMING = Word({"capture": _NUMBER, "preprocess": _MS, "invoke": _MS, "postprocess": _MS})
 _REASON = Word({"reason": _SENTENCE})
 _NOTHING = Word({})
-_PICTURES = each(one_of("on_control", "on_event"), 2)
+_WHY = ("on_control", "on_event", "local")
+_PICTURES = each(one_of(*_WHY), len(_WHY))
 _GATE = Word({"threshold": number(), "max_interval_s": number()})
 _INPUT = Word(
     {
@@ -128,6 +129,7 @@ _MODEL = {"path": _PATH, "sha256": _SHA256, "labels": _COUNT, "output": maybe(_O
 
 FROM_VISION: Vocabulary = {
     "ready": Word({"pid": whole(1, 2**31)}),
+    "started": Word({"began_ns": _NS, "marks": each(tuple_of(text(40), _NS), 20)}),
     "camera": Word(
         {"state": one_of("starting", "ok", "lost", "frozen", "paused"), "fault": like("[a-z_]{0,40}"), "reason": _SENTENCE}
     ),
@@ -149,8 +151,10 @@ FROM_VISION: Vocabulary = {
     "load_failed": Word({"number": _COUNT, "path": _PATH, "reason": _SENTENCE}),
     "model_failed": _REASON,
     "snapshot": Word(
-        {"last": truth, "index": _COUNT, "captured_ns": past, "event_ns": _NS}, frozenset({"index", "captured_ns", "event_ns"})
+        {"last": truth, "index": _COUNT, "captured_ns": past, "event_ns": _NS, "number": _COUNT, "shows": _REGION},
+        frozenset({"index", "captured_ns", "event_ns", "number", "shows"}),
     ),
+    "tried": Word({"number": _COUNT, "scores": each(_SCORE, 2000), "reason": _SENTENCE}),
 }
 TO_VISION: Vocabulary = {
     "configure": Word(
@@ -177,14 +181,17 @@ TO_VISION: Vocabulary = {
     "pause": Word({"paused": truth}),
     "snapshot": Word(
         {
-            "why": one_of("on_control", "on_event"),
+            "why": one_of(*_WHY),
             "max_px": _COUNT,
             "quality": _COUNT,
             "max_kb": _COUNT,
             "event_ns": _NS,
+            "number": _COUNT,
+            "view": one_of("region", "whole", "model", "mark"),
         },
-        frozenset({"event_ns"}),
+        frozenset({"event_ns", "number", "view"}),
     ),
+    "try": Word({"number": _COUNT, "region": _REGION}),
     "stop": _NOTHING,
 }
 FROM_SANDBOX: Vocabulary = {
@@ -200,6 +207,37 @@ FROM_SANDBOX: Vocabulary = {
     "loaded": _NOTHING,
     "scores": Word({"scores": each(_SCORE, 100_000), "timing_ms": _TIMING}),
     "unreadable": _REASON,
+    "recast": Word({"pictures": _COUNT, "sure": _COUNT, "same": _COUNT, "apart": _SHARE, "original_ms": _MS, "recast_ms": _MS}),
+    "no_schema": _NOTHING,
+    "benched": Word(
+        dict.fromkeys(("pipeline_cpu_ms", "invoke_cpu_ms", "ratio", "fps"), _MS)
+        | dict.fromkeys(("pipeline_ms", "invoke_ms"), tuple_of(_MS, _MS))
+        | {"runtime": text(80), "delegate": text(80), "threads": _COUNT, "results": _COUNT}
+    ),
+    "part": Word({"last": truth}),
+    "features": _NOTHING,
+    "taught": Word(
+        {
+            "enter": _SHARE,
+            "leave": _SHARE,
+            "margin": _SHARE,
+            "temperature": number(0, 1000),
+            "confusion": each(each(_COUNT, 100, 2), 100, 2),
+            "named": each(_COUNT, 100),
+            "named_wrong": _COUNT,
+            "others": _COUNT,
+            "others_named": _COUNT,
+            "best": each(whole(0, 99), 20_000),
+            "scores": each(_SHARE, 20_000),
+            "different": each(_COUNT, 100),
+            "bank": _COUNT,
+            "left_out": _COUNT,
+            "views": _COUNT,
+        }
+    ),
+    "same_picture": Word({"first": _COUNT, "second": _COUNT}),
+    "too_alike": Word({"label": _COUNT, "different": _COUNT}),
+    "alike": Word({"first": _COUNT, "second": _COUNT, "told_apart": _SHARE}),
 }
 TO_SANDBOX: Vocabulary = {
     "check": Word(
@@ -219,6 +257,18 @@ TO_SANDBOX: Vocabulary = {
     ),
     "load": Word(_MODEL),
     "look": Word({"picture": _PATH, "region": _REGION, "crop": _CROP, "top": _COUNT}),
+    "recast": Word({"path": _PATH, "sha256": _SHA256, "labels": _COUNT, "output": maybe(_OUTPUT), "nice": whole()}),
+    "part": Word({"at": _COUNT}),
+    "embed": Word({"path": _PATH, "sha256": _SHA256}),
+    "see": Word({"picture": _PATH, "crop": _CROP}),
+    "base": Word({"path": _PATH, "sha256": _SHA256, "bank": _PATH}),
+    "example": Word({"label": whole(-1, 99)}),
+    "teach": Word({"labels": whole(2, 99)}),
+    "bench": Word(
+        _MODEL
+        | {"layout": one_of("bgr", "nv12", "yuv420", "mjpeg"), "width": _PX, "height": _PX, "region": _REGION, "crop": _CROP}
+        | {"fps": number(0, 240), "seconds": number(0)}
+    ),
 }
 
 

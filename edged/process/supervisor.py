@@ -8,14 +8,13 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edged.process.child import BegunVision, Child, begin_vision, fork_vision
 from edged.process.pipe import NotOursError, Pipe
-from edged.process.protocol import FROM_VISION, TO_VISION, Allowance
+from edged.process.protocol import Allowance
 
 log = logging.getLogger("edged")
 
@@ -44,40 +43,13 @@ class Gone:
     asked: bool
 
 
-class Child:
-    """A process that was forked. ended_fd: readable once it has ended; stderr_fd: what it prints."""
-
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
-        assert popen.stderr is not None
-        self._popen, self._stderr = popen, popen.stderr
-        self.pid, self.stderr_fd, self.ended_fd = popen.pid, popen.stderr.fileno(), os.pidfd_open(popen.pid)
-
-    def kill(self) -> None:
-        self._popen.kill()
-
-    def poll(self) -> int | None:
-        """Its exit code, below 0 for the signal that it died of; None while it lives."""
-        return self._popen.poll()
-
-    def close(self) -> None:
-        os.close(self.ended_fd)
-        self._stderr.close()
-
-
-def fork_vision(theirs: Pipe) -> Child:
-    """Start the vision process with its end of the pipe. Raises OSError."""
-    command = [sys.executable, "-P", "-m", "edged.vision", str(os.getpid()), str(theirs.fileno())]
-    nowhere = subprocess.DEVNULL  # what it prints to stdout would stand in the log as our own words
-    return Child(subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE))
-
-
 class Supervision:
     """Thread: the event loop's, which must be the main thread (the death signal follows the thread that forks)."""
 
-    def __init__(self, fork: Callable[[Pipe], Child] = fork_vision) -> None:
-        """fork: starts the process that has the other end of the pipe. Raises OSError."""
+    def __init__(self, fork: Callable[[Pipe], Child] = fork_vision, begun: BegunVision | None = None) -> None:
+        """fork: starts the process that has the other end of the pipe. Raises OSError. begun: the first one, if it runs already."""
         self._loop = asyncio.get_running_loop()
-        self._fork = fork
+        self._fork, self._begun = fork, begun
         self._on_message: OnMessage = lambda *_: None
         self._on_gone: Callable[[Gone], None] = lambda _: None
         self._child: Child | None = None
@@ -86,6 +58,7 @@ class Supervision:
         self._again: asyncio.TimerHandle | None = None
         self._why_killed = ""
         self._allowance = Allowance()
+        self._told: list[tuple[str, dict[str, Any]]] = []  # to the first one, before anybody listened
         self.is_distrusted = False  # it said what is no word of ours, and nothing more is heard of it
         self._relayed, self._relayed_s = 0, 0.0
         self._unfinished = b""  # a line of its stderr that has not ended yet
@@ -101,17 +74,15 @@ class Supervision:
     def start(self) -> None:
         """Fork the vision process; it says `ready` when it can be configured. A fork that fails is tried again."""
         self._again, self._renewing = None, False
-        ours, theirs = Pipe.pair(FROM_VISION, TO_VISION)
+        begun, self._begun = self._begun, None
         try:
-            child = self._fork(theirs)
+            begun = begun or begin_vision(self._fork)
         except OSError as error:  # no memory, or no more processes: it may pass
-            ours.close()
             self._start_later()
             why = f"it could not be started ({error.strerror or error})"
             self._on_gone(Gone(why, self._delay_of_next(), crashed=False, asked=False))
             return
-        finally:
-            theirs.close()
+        child, ours, self._told = begun.child, begun.pipe, begun.told
         self._allowance, self.is_distrusted = Allowance(), False
         self._child, self._pipe, self._why_killed, self._started_at = child, ours, "", self._loop.time()
         os.set_blocking(child.stderr_fd, False)
@@ -131,7 +102,17 @@ class Supervision:
         return timer.when() if timer is not None else None
 
     def send(self, kind: str, fields: Mapping[str, Any]) -> bool:
-        """False when the process is away or does not read; it is then told again after its restart."""
+        """False when the process is away or does not read; it is then told again after its restart.
+
+        What the first one was told before is not said twice; one that was configured otherwise makes room for another.
+        """
+        if self._told:
+            if (kind, fields) in self._told:
+                self._told.remove((kind, dict(fields)))
+                return True
+            if kind == "configure":
+                self.renew()
+                return True
         return self._pipe is not None and self._pipe.try_send(kind, fields)
 
     def kill(self, why: str) -> None:
@@ -171,6 +152,9 @@ class Supervision:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        begun, self._begun = self._begun, None
+        if begun is not None:  # nobody ever listened to it
+            begun.end()
         child = self._child
         if child is None:
             return
@@ -234,7 +218,7 @@ class Supervision:
             if self._relayed >= _MOST_RELAYED:
                 continue
             level = logging.DEBUG if line.startswith((b"INFO:", b"W0000", b"I0000")) else logging.WARNING
-            log.log(level, "vision: %s", line[:_LONGEST_LINE].decode(errors="replace"))
+            log.log(level, "vision: %s", _cut(line).decode(errors="replace"))
 
     def _ended(self) -> None:
         child = self._child
@@ -272,7 +256,7 @@ class Supervision:
         for fd in (self._pipe.fileno(), self._child.ended_fd, self._child.stderr_fd):
             self._loop.remove_reader(fd)
         self._pipe.close()  # which also tells it to end, if it still listens
-        self._child, self._pipe = None, None
+        self._child, self._pipe, self._told = None, None, []
 
 
 async def _until_ended(ended_fd: int, deadline_s: float) -> bool:
@@ -281,7 +265,16 @@ async def _until_ended(ended_fd: int, deadline_s: float) -> bool:
     loop.add_reader(ended_fd, ended.set)
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), deadline_s)
+            async with asyncio.timeout(deadline_s):
+                await ended.wait()
     finally:
         loop.remove_reader(ended_fd)
     return ended.is_set()
+
+
+def _cut(line: bytes) -> bytes:
+    """Between words: half of an address looks like another one, in which the log would see no secret. Pure."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    head, space, _ = line[: _LONGEST_LINE + 1].rpartition(b" ")
+    return head if space else line[:_LONGEST_LINE]

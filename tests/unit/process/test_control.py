@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from edged.errors import ConfigError, EdgedError, UnavailableError
+from edged.models.admission import CHECK_LIMIT_S
+from edged.models.fit.fit import MEASURE_S
 from edged.process import control
-from edged.process.control import SOCKET, Control, ask
+from edged.process.control import LONGEST_S, SOCKET, Control, ask
+from edged.rollout.switcher import LOAD_LIMIT_S, PROOF_LIMIT_S
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -83,6 +86,13 @@ def test_a_daemon_that_never_ends_is_given_up(tmp_path: Path) -> None:
         with pytest.raises(UnavailableError, match=r"is not done after 0\.5 s"):
             ask(tmp_path, {"verb": "do"}, longest_s=0.5)
         thread.join()
+
+
+def test_an_asker_waits_as_long_as_the_longest_switch_may_take() -> None:
+    """The model is tried, and measured in both its forms; it is loaded, and proves itself."""
+    trial_s = CHECK_LIMIT_S + 2 * (CHECK_LIMIT_S + 10 * MEASURE_S)
+    assert trial_s + LOAD_LIMIT_S + PROOF_LIMIT_S <= LONGEST_S
+    assert control._PROGRESS_S * 3 < control._SILENCE_S, "and a word that is late is no silence"
 
 
 def test_no_daemon_is_told_as_absent(tmp_path: Path) -> None:
