@@ -7,8 +7,10 @@ import sys
 import threading
 
 from edged.process.lifeline import die_with
+from edged.process.limits import limit
+from edged.process.phases import START
 
-_MOST_BYTES = 1 << 30  # that this process may write to; it uses a tenth
+MOST_BYTES = 768 << 20  # that this process may write to, stacks and all; it needs 300 MB, with pictures of 48 million pixels 600
 
 
 def end_with_thread(args: threading.ExceptHookArgs) -> None:
@@ -21,11 +23,14 @@ def end_with_thread(args: threading.ExceptHookArgs) -> None:
 def main() -> None:
     parent, pipe_fd = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))  # a camera may send without end
+    START.ended("interpreter")
+    limit(resource.RLIMIT_DATA, MOST_BYTES)  # a camera may send without end
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
     threading.excepthook = end_with_thread
     from edged.process.pipe import Pipe
     from edged.vision.process import Vision
+
+    START.ended("libraries")
 
     Vision(Pipe.from_fd(pipe_fd)).run()
     os._exit(0)  # threads may hang inside a camera's library; there is nothing to save here

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from edged.process.phases import START
 from edged.vision.cameras.camera import Camera, CameraFault
 from edged.vision.frame import Frame
 from edged.vision.frozen import Vitals, checked
@@ -91,6 +92,7 @@ class Capture(threading.Thread):
     def _film(self) -> None:
         self._call = time.monotonic_ns(), OPENING_S
         camera = self._open()
+        START.ended("camera opened")
         self._vitals.opened()
         try:
             seen = 0
@@ -124,6 +126,8 @@ class Capture(threading.Thread):
         """Changes only; a sentence may count something, and is then no news."""
         if (state, fault) != self._state:
             self._state, self._said = (state, fault), sentence
+            if state == "ok":
+                START.ended("first frame")
             self._report(state, fault, sentence)
 
 

@@ -7,20 +7,23 @@ Interpreter class. The classic Interpreter and not CompiledModel: the latter cra
 import hashlib
 import importlib
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ModelFileError
 from edged.system.files import read_model
 from edged.system.shapes import check_fixed, check_input, check_output
 from edged.vision.preprocess import Input
 
 OutputKind = Literal["probabilities", "logits"]
 
+TOP = 16  # scores that are told of each frame, besides the watched ones
 # tflite-runtime is there only where somebody chose it (the extra), so it is asked first
 _RUNTIMES = (("tflite_runtime.interpreter", "tflite-runtime"), ("ai_edge_litert.interpreter", "ai-edge-litert"))
 _DTYPES: dict[Any, Literal["uint8", "int8", "float32"]] = {np.uint8: "uint8", np.int8: "int8", np.float32: "float32"}
@@ -70,22 +73,64 @@ class Classifier:
             raise ModelError(f"the runtime refuses this model: {_first_line(e)}") from None
         self._in, self._out = self._only_tensors()
         self.facts = self._facts(threads, output)
+        self._steps = self._to_steps()
 
     def classify(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """(1, height, width, 3) in the graph's dtype → scores (label_count,) float32, 0..1. Raises ModelError if invoke fails."""
+        return self._to_scores(self.run(tensor))
+
+    def run(self, tensor: NDArray[np.generic]) -> NDArray[np.generic]:
+        """(1, height, width, 3) in the graph's dtype → its output (label_count,) as it is. Raises ModelError if invoke fails."""
         try:
             self._net.set_tensor(self._in["index"], tensor)
             self._net.invoke()
-            raw = self._net.get_tensor(self._out["index"])[0]
+            raw: NDArray[np.generic] = self._net.get_tensor(self._out["index"])[0]
         except (ValueError, RuntimeError) as e:
             raise ModelError(f"the model failed while it ran: {_first_line(e)}") from None
-        scores: NDArray[np.float32]
+        return raw
+
+    def best(self, raw: NDArray[np.generic], most: int, also: Sequence[int] = ()) -> list[tuple[int, float]]:
+        """(index, score) of the `most` highest scores of an output, and of those of `also` that it has, best first.
+
+        Of a thousand probabilities only these are made numbers of: their steps are in the same order.
+        """
+        if self._steps is None:
+            raw = self._to_scores(raw)
+        count = len(raw)
+        chosen = raw.argpartition(count - most)[count - most :] if most < count else np.arange(count)
+        places, values = chosen.tolist(), raw.take(chosen).tolist()
+        for index in also:
+            if index < count and index not in places:
+                places.append(index)
+                values.append(raw[index].item())
+        # few calls into numpy, and a list for the steps: behind an inference the caches are cold, and each call costs much more
+        steps = self._steps
+        scores = [round(value, 4) for value in values] if steps is None else [steps[value] for value in values]
+        return sorted(zip(places, scores, strict=True), key=itemgetter(1), reverse=True)
+
+    def _dequantised(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
         scale, zero = self._out["quantization"]
-        scores = (raw.astype(np.float32) - np.float32(zero)) * np.float32(scale) if scale else raw.astype(np.float32)
+        floats: NDArray[np.float32] = raw.astype(np.float32)
+        return (floats - np.float32(zero)) * np.float32(scale) if scale else floats
+
+    def _to_steps(self) -> list[float] | None:
+        """The score of each value that an 8-bit output of probabilities can have; int8's negative ones count from the end."""
+        if self.facts.output == "logits" or self._out["dtype"] is np.float32:
+            return None
+        return [round(score, 4) for score in self._dequantised(np.arange(256).astype(self._out["dtype"])).tolist()]
+
+    def _to_scores(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
+        scores = self._dequantised(raw)
         if self.facts.output == "logits":
             scores = np.exp(scores - scores.max())
             scores /= scores.sum()
         return scores
+
+    @property
+    def output_quantisation(self) -> tuple[float, int]:
+        """Scale and zero point of the output; (0, 0) for float32."""
+        scale, zero = self._out["quantization"]
+        return float(scale), int(zero)
 
     def _only_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         inputs, outputs = self._net.get_input_details(), self._net.get_output_details()
@@ -110,8 +155,7 @@ class Classifier:
         delegated = [op for op in self._ops if op["op_name"] == "DELEGATE"]
         own = [op for op in self._ops if op["op_name"] != "DELEGATE"]
         if output is None:
-            last = [op["op_name"] for op in own if self._out["index"] in op["outputs"]]
-            output = "probabilities" if last and last[0] in ("SOFTMAX", "LOGISTIC") else self._unless_bounded()
+            output = "probabilities" if _last_of(own, self._out["index"]) in ("SOFTMAX", "LOGISTIC") else self._unless_bounded()
         scale, zero = self._in["quantization"]
         height, width = (int(side) for side in self._in["shape"][1:3])
         return Facts(
@@ -152,6 +196,21 @@ def load_classifier(
     return classifier, found
 
 
+def to_reason(path: Path, error: ModelError) -> str:
+    """Why the model of a file is not used, as a sentence that begins with its path. Pure."""
+    return str(error) if isinstance(error, ModelFileError) else f"{path}: {error}"
+
+
+def _last_of(own: list[dict[str, Any]], tensor: int) -> str:
+    """The operation that makes a tensor; a SLICE only leaves some of it out."""
+    for _ in own:
+        last = next((op for op in own if tensor in op["outputs"]), None)
+        if last is None or last["op_name"] != "SLICE" or not len(last["inputs"]):
+            return str(last["op_name"]) if last is not None else ""
+        tensor = int(last["inputs"][0])
+    return ""
+
+
 def _taken(own: list[dict[str, Any]], delegate: dict[str, Any]) -> set[int]:
     """The graph's own nodes between the delegate's inputs and its outputs: those that it replaced."""
     maker = {int(tensor): n for n, op in enumerate(own) for tensor in op["outputs"]}
@@ -167,3 +226,10 @@ def _taken(own: list[dict[str, Any]], delegate: dict[str, Any]) -> set[int]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def to_best(scores: NDArray[np.float32], watched: Sequence[int]) -> list[tuple[int, float]]:
+    """(index, score) of the highest scores and of those that somebody watches, best first."""
+    some = min(TOP, len(scores))
+    chosen = set(np.argpartition(scores, -some)[-some:].tolist()) | {i for i in watched if i < len(scores)}
+    return sorted(((int(i), round(float(scores[i]), 4)) for i in chosen), key=lambda pair: -pair[1])

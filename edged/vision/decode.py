@@ -1,6 +1,9 @@
 """Picture files → pixels, with limits that hold before anything is decoded: what a file says of itself is read first. Pure."""
 
+import re
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +15,12 @@ Kind = Literal["JPEG", "PNG", "BMP", "WebP"]
 
 _MAGIC: dict[bytes, Kind] = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP"}
 _BASELINE, _NO_FRAME = (0xC0, 0xC1), (0xC4, 0xC8, 0xCC)
+_SCAN, _END = 0xDA, 0xD9
+_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # after a scan began: what is no part of its data
+# no encoder writes a tenth of them; to decode one scan more takes a moment for each pixel, and a few bytes ask for it
+_MOST_MARKS, _MOST_SCANS = 5000, 100
+_MOST_CHUNKS, _PACKED_BYTES, _INFLATED_BYTES = 100_000, 1 << 16, 1 << 20  # of a PNG; at a time
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by its colour type
 
 
 class PictureError(Exception):
@@ -67,7 +76,7 @@ def _webp(data: bytes) -> Header:
 def _jpeg(data: bytes) -> Header:
     """The first start of a frame; ITU-T T.81, B.1.1."""
     at = 2
-    while True:
+    for _ in range(_MOST_MARKS):
         mark, number, size = struct.unpack_from(">BBH", data, at)
         if mark != 0xFF:
             raise PictureError("is JPEG, but cut off or damaged")
@@ -80,6 +89,58 @@ def _jpeg(data: bytes) -> Header:
             at += 2
         else:
             at += 2 + max(2, size)
+    raise PictureError(f"is JPEG, and more than {_MOST_MARKS} marks stand before its picture")
+
+
+def _check_scans(data: bytes) -> None:
+    """Raises PictureError for a JPEG of very many scans, each of which is decoded over all of its pixels. What comes after the
+    picture's end, as a film in the photographs of phones, is not looked at."""
+    at, scans = 2, 0
+    for _ in range(_MOST_MARKS):
+        found = _MARK.search(data, at)
+        if found is None or data[found.start() + 1] == _END:
+            return
+        at, number = found.end(), data[found.start() + 1]
+        if number == _SCAN:
+            scans += 1
+            if scans > _MOST_SCANS:
+                raise PictureError(f"is JPEG of more than {_MOST_SCANS} scans: no camera writes that")
+        if number not in (0x01, 0xD8):  # those have no length
+            at += max(2, int.from_bytes(data[at : at + 2]))
+    raise PictureError(f"is JPEG of more than {_MOST_MARKS} marks")
+
+
+def _inflated_sizes(stream: "zlib._Decompress", packed: memoryview, most: int) -> Iterator[int]:
+    """In bytes, a little after the other, until they are more than `most` together. Raises zlib.error."""
+    for at in range(0, len(packed), _PACKED_BYTES):
+        part: bytes | memoryview = packed[at : at + _PACKED_BYTES]
+        while part and most >= 0 and not stream.eof:
+            size = len(stream.decompress(part, _INFLATED_BYTES))
+            part, most = stream.unconsumed_tail, most - size
+            yield size
+
+
+def _check_png(data: bytes, header: Header) -> None:
+    """Raises PictureError for a PNG whose data inflate to far more than its pixels: libpng takes all of them, for hours."""
+    depth, colours = data[24:26].ljust(2, b"\0")
+    row = (header.width * _CHANNELS.get(colours, 4) * depth + 7) // 8 + 1
+    left = 2 * row * header.height + _INFLATED_BYTES  # with lines that are interlaced, and more than enough
+    stream, at = zlib.decompressobj(), 8
+    for _ in range(_MOST_CHUNKS):
+        kind, size = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4])
+        if kind == b"acTL":
+            raise PictureError("is PNG, but animated")
+        if kind == b"IDAT":
+            try:
+                left -= sum(_inflated_sizes(stream, memoryview(data)[at + 8 : at + 8 + size], left))
+            except zlib.error:
+                return  # the decoder finds it too
+            if left < 0:
+                raise PictureError("is PNG, and unpacks to far more than its pixels")
+        at += 12 + size
+        if kind == b"IEND" or at >= len(data):
+            return
+    raise PictureError(f"is PNG of more than {_MOST_CHUNKS} chunks")
 
 
 def decode(data: bytes, most_pixels: int, most_in_rows: int) -> NDArray[np.uint8]:
@@ -91,6 +152,10 @@ def decode(data: bytes, most_pixels: int, most_in_rows: int) -> NDArray[np.uint8
     pixels = header.width * header.height
     if not pixels or pixels > (most_in_rows if header.in_rows else most_pixels):
         raise PictureError(f"is {header.kind} of {header.width} x {header.height}: more pixels than are decoded")
+    if header.kind == "JPEG":
+        _check_scans(data)
+    elif header.kind == "PNG":
+        _check_png(data, header)
     how = cv2.IMREAD_COLOR if pixels <= most_pixels else cv2.IMREAD_REDUCED_COLOR_2
     how = how if pixels <= 4 * most_pixels else cv2.IMREAD_REDUCED_COLOR_4
     try:

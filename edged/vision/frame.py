@@ -1,7 +1,7 @@
 """A frame: pixels, and when they were exposed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,3 +39,18 @@ class Frame:
     index: int = 0
     picture: str = ""
     cropped: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the courier is told of it."""
+        told: dict[str, Any] = {"index": self.index, "captured_ns": self.captured_ns, "picture": self.picture}
+        return told | {"width": self.width, "height": self.height}
+
+
+def to_timing_ms(captured_ns: int, taken_ns: int, prepared_ns: int, invoked_ns: int, done_ns: int) -> dict[str, float]:
+    """What each step of one frame took. Pure."""
+    return {
+        "capture": round((taken_ns - captured_ns) / 1e6, 3),
+        "preprocess": round((prepared_ns - taken_ns) / 1e6, 3),
+        "invoke": round((invoked_ns - prepared_ns) / 1e6, 3),
+        "postprocess": round((done_ns - invoked_ns) / 1e6, 3),
+    }

@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.system.shapes import LARGEST_PICTURE_PIXELS
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.frame import PLANAR, Frame, to_pixel_shape
 
-_EVERY_PX = 4
+_ROWS = 16  # of a frame that are looked at, in whole: parts of more rows would take as much memory traffic, and longer
 _DARK, _FLAT = 32, 4.0  # of 255; black is 16 in the planes that cameras give
 _DARK_FOR_S = 5.0
+_MEASURED_EVERY_NS = 150_000_000  # each frame at 5 a second
 _LARGEST_PX = 16_384  # of a side; no camera gives more
-_LARGEST_PIXELS = 64_000_000
 
 
 class Vitals:
@@ -24,7 +25,8 @@ class Vitals:
     """
 
     def __init__(self) -> None:
-        self._print = self._seen_ns = 0
+        self._print = self._seen_ns = self._measured_ns = 0
+        self._is_flat = self._is_dark = False
         self._is_first = True  # since the camera was opened
 
     still_s = 0.0
@@ -39,15 +41,21 @@ class Vitals:
         self._is_first = True
 
     def see(self, frame: Frame) -> None:
-        some = np.ascontiguousarray(frame.pixels[: frame.height][::_EVERY_PX, ::_EVERY_PX])
-        mean, deviation = cv2.meanStdDev(some)  # of each channel; ten times cheaper than numpy's
-        flat = bool(deviation.max() < _FLAT)
+        some = np.ascontiguousarray(frame.pixels[: frame.height : max(1, frame.height // _ROWS)])
         fingerprint = zlib.crc32(some.data)
+        same = fingerprint == self._print
+        if same or self._is_first or not 0 <= frame.captured_ns - self._measured_ns < _MEASURED_EVERY_NS:
+            self._measure(some, frame.captured_ns)
         passed_s = 0.0 if self._is_first else max(0.0, (frame.captured_ns - self._seen_ns) / 1e9)
-        same = fingerprint == self._print and not flat
-        self.still_s = self.still_s + passed_s if same else 0.0
-        self.dark_s = self.dark_s + passed_s if flat and mean.max() < _DARK else 0.0
+        self.still_s = self.still_s + passed_s if same and not self._is_flat else 0.0
+        self.dark_s = self.dark_s + passed_s if self._is_dark else 0.0
         self._print, self._seen_ns, self._is_first = fingerprint, frame.captured_ns, False
+
+    def _measure(self, some: NDArray[np.uint8], now_ns: int) -> None:
+        """Whether there is anything to see. Costs as much as all the rest, and darkness does not come within a frame."""
+        mean, deviation = cv2.meanStdDev(some)  # of each channel; ten times cheaper than numpy's
+        self._is_flat = bool(deviation.max() < _FLAT)
+        self._is_dark, self._measured_ns = self._is_flat and bool(mean.max() < _DARK), now_ns
 
 
 def checked(frame: object) -> Frame:
@@ -56,7 +64,8 @@ def checked(frame: object) -> Frame:
         raise CameraFault("read_error", "the camera answered without a frame")
     wanted = to_pixel_shape(frame.layout, frame.width, frame.height)
     pixels: NDArray[np.uint8] = frame.pixels
-    if not (0 < frame.width <= _LARGEST_PX and 0 < frame.height <= _LARGEST_PX and frame.width * frame.height <= _LARGEST_PIXELS):
+    sides = frame.width, frame.height
+    if not (min(sides) > 0 and max(sides) <= _LARGEST_PX and frame.width * frame.height <= LARGEST_PICTURE_PIXELS):
         raise CameraFault("format", f"the camera gave a picture of {frame.width} x {frame.height}, which is too large")
     odd = frame.layout in PLANAR and (frame.width % 2 or frame.height % 2)
     if pixels.shape != wanted or pixels.dtype != np.uint8 or not pixels.size or odd:

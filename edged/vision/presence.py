@@ -25,7 +25,8 @@ def to_presence(name: str) -> dict[str, str]:
         module = importlib.import_module(name)
     except (ImportError, ValueError, AttributeError, RuntimeError, OSError) as error:
         # numpy says in several lines which half of a mismatch was built for which
-        return {"error": " ".join(str(error).split())[:600] or type(error).__name__, "kind": type(error).__name__}
+        missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        return {"error": " ".join(str(error).split())[:600] or type(error).__name__, "missing": missing}
     file = str(getattr(module, "__file__", "") or "")
     owner = next(iter(importlib.metadata.packages_distributions().get(name.partition(".")[0], [])), "")
     version = importlib.metadata.version(owner) if owner else str(getattr(module, "__version__", ""))

@@ -7,18 +7,22 @@ end is edged/models/admission.py.
 import gc
 import os
 import resource
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import ModelError
+from edged.process.limits import limit
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
-from edged.system.figures import peak_memory_mb
+from edged.system.figures import peak_memory_mb, spent_ns
 from edged.system.shapes import Region
 from edged.vision.classifier import Classifier, Facts, OutputKind, load_classifier
 from edged.vision.frame import Frame, Layout, to_pixel_shape
@@ -28,8 +32,9 @@ MEMORY_MB = 1024
 CPU_S = 120
 TOLERANCE = 0.06  # tflite-runtime 2.14 and LiteRT 2 differ by up to 8/255 on the same file
 _TOP = 16  # as many scores as the vision process sends
-_WARM, _FEWEST, _MOST = 3, 20, 400  # inferences
-_SWEEP_S = 0.4
+_WARM, _FEWEST, _MOST = 3, 20, 1500  # inferences
+_SWEEP_S, _TURN = 0.4, 4  # for each number of threads; inferences of one before it is another's turn
+_QUIET, _FEW_QUIET = 0.02, 5  # of its time a quiet inference waits at most; so many of them say what sharing costs
 _GAIN = 0.9  # another thread must save a tenth, or it only takes a core from others
 
 
@@ -68,15 +73,11 @@ class Probe:
     ) -> dict[str, Any]:
         """Warm latency of frame in memory → scores, with as many threads as pay, and the memory that it took."""
         os.nice(nice)
-        frame, part = to_frame(layout, width, height), (region[0], region[1], region[2], region[3])
-        best, best_ms = threads[0], float("inf")
-        for count in threads if len(threads) > 1 else []:
-            middle_ms, _ = to_quantiles(self._run(frame, part, crop, count, _SWEEP_S))
-            if middle_ms < best_ms * _GAIN:
-                best, best_ms = count, middle_ms
+        work = _Workload(to_frame(layout, width, height), (region[0], region[1], region[2], region[3]), crop)
+        best = threads[0] if len(threads) == 1 else self._compare(work, threads)
         gc.collect()
         forget_peak()
-        took_ms = self._run(frame, part, crop, best, seconds)
+        took_ms = self._run(work, best, seconds)
         low, high = to_quantiles(took_ms)
         return {
             "p50_ms": round(low, 3),
@@ -86,17 +87,77 @@ class Probe:
             "runs": len(took_ms),
         }
 
-    def _run(self, frame: Frame, region: Region, crop: Crop, threads: int, seconds: float) -> list[float]:
-        """Milliseconds of each inference after the first few."""
-        classifier = Classifier(self._model, threads=threads, output=self._output)
-        took_ms: list[float] = []
+    def _compare(self, work: "_Workload", threads: list[int]) -> int:
+        """How many threads pay: in turns of a few inferences, so that all meet the same noise, and compared pair by pair.
+
+        They must pay in the p95 too: threads that wait for each other on a busy board take longer now and then.
+        """
+        classifiers = {count: Classifier(self._model, threads=count, output=self._output) for count in threads}
+        runs: dict[int, list[Run]] = {count: [] for count in threads}
+        ends_s = time.monotonic() + _SWEEP_S * len(threads)
+        while len(runs[threads[0]]) < _FEWEST or time.monotonic() < ends_s:
+            for count, classifier in classifiers.items():
+                work.run(classifier)  # wakes its threads, and lets those of the one before it fall asleep
+                runs[count] += [work.run(classifier) for _ in range(_TURN)]
+        took_ms = {count: to_own_ms(found, count) for count, found in runs.items()}
+        best = threads[0]
+        for count in threads[1:]:
+            gain = statistics.median(a / b for a, b in zip(took_ms[count], took_ms[best], strict=True))
+            if max(gain, to_quantiles(took_ms[count])[1] / to_quantiles(took_ms[best])[1]) < _GAIN:
+                best = count
+        return best
+
+    def _run(self, work: "_Workload", threads: int, seconds: float) -> list[float]:
+        """Milliseconds of each inference after the first few, without what others took."""
+        classifier, runs = Classifier(self._model, threads=threads, output=self._output), list[Run]()
         ends_s = time.monotonic() + seconds
-        while len(took_ms) < _FEWEST + _WARM or (time.monotonic() < ends_s and len(took_ms) < _MOST):
-            began = time.perf_counter_ns()
-            scores = classifier.classify(to_tensor(frame, classifier.facts.input, region, crop))
-            np.argpartition(scores, -min(_TOP, len(scores)))
-            took_ms.append((time.perf_counter_ns() - began) / 1e6)
-        return took_ms[_WARM:]
+        while len(runs) < _FEWEST + _WARM or (time.monotonic() < ends_s and len(runs) < _MOST):
+            runs.append(work.run(classifier))
+        return to_own_ms(runs[_WARM:], threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One inference: time on the clock, what all threads together ran, and what all together waited for a processor; ns."""
+
+    wall: int
+    ran: int
+    waited: int
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.waited <= _QUIET * self.wall
+
+
+@dataclass(frozen=True, slots=True)
+class _Workload:
+    """What is measured: from a frame in memory to scores."""
+
+    frame: Frame
+    region: Region
+    crop: Crop
+
+    def run(self, classifier: Classifier) -> Run:
+        before, began_ns = spent_ns(), time.perf_counter_ns()
+        scores = classifier.classify(to_tensor(self.frame, classifier.facts.input, self.region, self.crop))
+        np.argpartition(scores, -min(_TOP, len(scores)))
+        wall_ns = time.perf_counter_ns() - began_ns
+        after = {thread: now for thread, now in spent_ns().items() if thread in before}
+        ran_ns, waited_ns = (sum(now[which] - before[thread][which] for thread, now in after.items()) for which in (0, 1))
+        return Run(wall_ns, ran_ns, waited_ns)
+
+
+def to_own_ms(runs: Sequence[Run], threads: int) -> list[float]:
+    """What each run would have taken had nobody else wanted the processors: the model's own time, and not that of the moment.
+
+    Of a quiet run it is the time on the clock. Of others what they waited is taken off, but never more than leaves each
+    thread's share of what they ran, times what sharing the work costs in the quiet ones. Pure.
+    """
+    quiet = [run.wall * threads / run.ran for run in runs if run.is_quiet and run.ran]
+    sharing = statistics.median(quiet) if len(quiet) >= _FEW_QUIET else 1.0
+    return [
+        (run.wall if run.is_quiet else min(run.wall, max(run.wall - run.waited, run.ran / threads * sharing))) / 1e6 for run in runs
+    ]
 
 
 def synthetic_frames() -> list[Frame]:
@@ -113,7 +174,7 @@ def synthetic_frames() -> list[Frame]:
 
 
 def to_quantiles(took_ms: list[float]) -> tuple[float, float]:
-    """Median and p95 of the quietest twenty in a row: what others take from the board meanwhile is not the model's cost."""
+    """Median and p95 of the quietest twenty in a row: what others do to caches and clocks meanwhile is not the model's cost."""
     windows = [took_ms[at : at + _FEWEST] for at in range(0, max(1, len(took_ms) - _FEWEST + 1), _FEWEST)]
     low, high = min((np.quantile(window, (0.5, 0.95), method="higher") for window in windows), key=lambda pair: float(pair[1]))
     return float(low), float(high)
@@ -171,8 +232,9 @@ def forget_peak() -> None:
 def main() -> None:
     forbid_network()
     pipe = begin(MEMORY_MB)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    to_rgb(to_frame("bgr", 64, 64), 32, 32)  # OpenCV starts its threads before the peak of memory is counted
+    limit(resource.RLIMIT_CPU, CPU_S)
+    cv2.setNumThreads(1)  # as in the vision process
+    to_rgb(to_frame("bgr", 64, 64), 32, 32)  # OpenCV wakes before the peak of memory is counted
     probe = Probe()
     pipe.send("ready", {})
     answers: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {

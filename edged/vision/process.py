@@ -11,26 +11,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import cv2
 
 from edged.errors import ModelError
+from edged.process.phases import START, load_began_ns
 from edged.process.pipe import NotOursError, Pipe
 from edged.system.figures import peak_memory_mb
 from edged.system.shapes import WHOLE
 from edged.system.text import to_sentence
 from edged.vision.cameras.kinds import open_camera
 from edged.vision.capture import Capture
-from edged.vision.classifier import Classifier, OutputKind, load_classifier
-from edged.vision.frame import Frame
+from edged.vision.classifier import TOP, Classifier, OutputKind, load_classifier, to_reason
+from edged.vision.frame import Frame, to_timing_ms
 from edged.vision.gate import Gate
 from edged.vision.preprocess import to_tensor
 from edged.vision.slot import Slot
-from edged.vision.snapshot import to_jpeg
+from edged.vision.snapshot import View, to_jpeg_of, to_packets, try_region
 
 _BEAT_S = 1.0
-_TOP = 16  # scores sent with each result, besides the watched ones
-_PART_BYTES = 128 * 1024  # of a JPEG that goes over the pipe, whose packets are bounded
 _NEEDS_NEW_PROCESS = frozenset({"picamera2"})  # libcamera does not always survive a fault; elsewhere opening it again does
 _OPENED_WITH_REGION = frozenset({"picamera2"})  # the others crop each frame
 _MANY_RUNS = 3
@@ -68,9 +66,11 @@ class Vision:
         self._advice = ""
         self._allowed = frozenset[str]()  # for what a picture may leave this process
         self._beaten_ns = 0
+        self._is_started = False
         self._every_ns = self._due_ns = 0.0  # the pace when the board must rest; 0: every frame
 
     def run(self) -> None:
+        cv2.setNumThreads(1)  # these pictures are small: to wake threads for them costs more than it saves
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
         self._send("ready", {"pid": os.getpid()})
         while not self._stopping.is_set():
@@ -103,37 +103,22 @@ class Vision:
         tensor = to_tensor(frame, classifier.facts.input, region, self._crop)  # type: ignore[arg-type]
         prepared = time.monotonic_ns()
         try:
-            scores = classifier.classify(tensor)
+            raw = classifier.run(tensor)
         except ModelError as e:
             self._slot.busy()
             self._send("model_failed", {"reason": to_sentence(str(e))})
             self._stopping.set()
             return
         invoked = time.monotonic_ns()
-        best = self._best(scores)
+        best = classifier.best(raw, TOP, self._watched)
         self._slot.inferred()
         done = time.monotonic_ns()
-        marks = (frame.captured_ns, taken, prepared, invoked, done)
-        names = ("capture", "preprocess", "invoke", "postprocess")
-        self._send(
-            "result",
-            {
-                "index": frame.index,
-                "captured_ns": frame.captured_ns,
-                "width": frame.width,
-                "height": frame.height,
-                "picture": frame.picture,
-                "scores": best,
-                "timing_ms": {name: round((b - a) / 1e6, 3) for name, a, b in zip(names, marks, marks[1:], strict=False)},
-                "frames": self._slot.counts(),
-            },
-        )
-
-    def _best(self, scores: NDArray[np.float32]) -> list[tuple[int, float]]:
-        """The highest scores and those that somebody watches, best first."""
-        some = min(_TOP, len(scores))
-        chosen = set(np.argpartition(scores, -some)[-some:].tolist()) | {i for i in self._watched if i < len(scores)}
-        return sorted(((int(i), round(float(scores[i]), 4)) for i in chosen), key=lambda pair: -pair[1])
+        told = frame.to_dict() | {"scores": best, "timing_ms": to_timing_ms(frame.captured_ns, taken, prepared, invoked, done)}
+        self._send("result", told | {"frames": self._slot.counts()})
+        if not self._is_started:
+            self._is_started = True
+            START.ended("first result")
+            self._send("started", {"began_ns": load_began_ns(), "marks": START.marks})
 
     def _beat(self) -> None:
         """Proof that this loop runs; also the place where a hanging camera is noticed, for its own thread cannot."""
@@ -156,12 +141,14 @@ class Vision:
             "pace": self._on_pace,
             "pause": self._on_pause,
             "snapshot": self._on_snapshot,
+            "try": self._on_try,
             "stop": self._stopping.set,
         }
         try:
             while (message := self._pipe.receive()) is not None:
                 kind, fields, _ = message
                 handlers[kind](**fields)
+                START.ended(kind)
         except (OSError, NotOursError):  # whoever speaks is not the courier any more
             pass
         self._stopping.set()
@@ -182,7 +169,7 @@ class Vision:
     ) -> None:
         """Once, before anything else. gate None = off; failed_runs: how often this process died without giving a frame.
 
-        pictures: for what a picture may leave this process, "on_control", "on_event"; for nothing else, whoever asks.
+        pictures: for what one may leave this process, "on_control", "on_event", "local"; for nothing else, whoever asks.
         """
         self._allowed = frozenset(pictures or ())
         self._slot.pause(paused)
@@ -223,14 +210,14 @@ class Vision:
     ) -> None:
         """Build the new interpreter beside the old one, warm it, and let the loop find it between two frames.
 
-        number: what the answer is to be called by; trial: the old one is kept until `settle` says which of the two is used.
+        number: of the answer; trial: the old one is kept until `settle` says which of the two is used.
         """
         began = time.monotonic_ns()
         try:
             classifier, found = load_classifier(Path(path), sha256, labels, threads=threads, output=output)
         except ModelError as e:
-            reason = str(e) if str(e).startswith(f"{path}: ") else f"{path}: {e}"
-            self._send("load_failed", {"number": number, "path": path, "reason": to_sentence(reason)})
+            reason = to_sentence(to_reason(Path(path), e))
+            self._send("load_failed", {"number": number, "path": path, "reason": reason})
             return
         load_ms = round((time.monotonic_ns() - began) / 1e6, 1)
         word = {"number": number, "path": path, "sha256": found, "load_ms": load_ms, "facts": asdict(classifier.facts)}
@@ -268,18 +255,29 @@ class Vision:
             if self._gate is not None:
                 self._gate.forget()
 
-    def _on_snapshot(self, why: str, max_px: int, quality: int, max_kb: int, event_ns: int = 0) -> None:
-        """The frame that was looked at last, in parts that fit into the pipe's packets; nothing while there is none.
+    def _on_snapshot(
+        self, why: str, max_px: int, quality: int, max_kb: int, event_ns: int = 0, number: int = 0, view: View = "region"
+    ) -> None:
+        """The frame that was looked at last; nothing while there is none. event_ns, number: handed back.
 
-        Pause and snapshot come through one thread: no picture leaves after a pause was heard of. event_ns is handed back.
+        Pause and snapshot come through one thread: no picture leaves after a pause was heard of.
         """
         frame = self._newest
         if frame is None or self._slot.paused or why not in self._allowed:  # whoever paused does not want to be seen
             return
-        jpeg = to_jpeg(frame, WHOLE if frame.cropped else self._region, max_px=max_px, quality=quality, max_kb=max_kb)
-        about = {"index": frame.index, "captured_ns": frame.captured_ns, "event_ns": event_ns, "last": False}
-        for at in range(0, len(jpeg), _PART_BYTES):
-            self._send("snapshot", about | {"last": at + _PART_BYTES >= len(jpeg)}, jpeg[at : at + _PART_BYTES])
+        model = self._loaded.classifier if self._loaded else None
+        jpeg, shows = to_jpeg_of(view, frame, self._region, self._crop, model, max_px=max_px, quality=quality, max_kb=max_kb)
+        about = {"index": frame.index, "captured_ns": frame.captured_ns, "event_ns": event_ns, "number": number, "shows": shows}
+        for part, is_last in to_packets(jpeg):
+            self._send("snapshot", about | {"last": is_last}, part)
+
+    def _on_try(self, number: int, region: list[float]) -> None:
+        """What the newest frame would score in another region. It is no result, and in no account."""
+        with self._switching:  # between two frames: the interpreter is one
+            frame, model = None if self._slot.paused else self._newest, self._loaded.classifier if self._loaded else None
+            raw, reason = try_region(frame, model, region, self._region, self._crop)
+            best = [] if raw is None or model is None else model.best(raw, TOP, self._watched)
+        self._send("tried", {"number": number, "scores": best, "reason": to_sentence(reason)})
 
     def _report(self, state: str, fault: str, reason: str) -> None:
         if state in ("lost", "frozen"):

@@ -6,13 +6,13 @@ from typing import Any
 from edged.vision.cameras.camera import Camera, CameraFault
 
 KINDS: dict[str, tuple[str, str, frozenset[str]]] = {
-    "pictures": ("edged.vision.cameras.pictures", "PicturesCamera", frozenset({"fps", "loop"})),
+    "pictures": ("edged.vision.cameras.pictures", "PicturesCamera", frozenset({"fps", "loop", "show_s"})),
     "v4l2": ("edged.vision.cameras.v4l2", "V4l2Camera", frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms"})),
     "stream": ("edged.vision.cameras.stream", "StreamCamera", frozenset({"fps", "rotation", "user", "password_file"})),
     "picamera2": (
         "edged.vision.cameras.pi",
         "Picamera2Camera",
-        frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region", "buffers"}),
+        frozenset({"fps", "width_px", "height_px", "rotation", "exposure_max_ms", "region", "buffers", "px"}),
     ),
 }
 _INSTALL = {"picamera2": "sudo apt install python3-picamera2, and a venv with --system-site-packages"}

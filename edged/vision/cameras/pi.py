@@ -17,7 +17,7 @@ from edged.vision.cameras.v4l2 import UNKNOWN, holder, to_exposed_ns
 from edged.vision.frame import Frame
 
 _DEADLINE_S = 4.0  # below the 5 s after which a silent camera is a hanging one
-_SHORT_PX = 256  # the shorter side that is asked for: no MobileNet wants more than 224
+_SHORT_PX = 256  # the shorter side that is asked for where the model is not known; else twice the model's
 _LONG_PX = 1280
 _GRID_PX = 32  # what both generations of the ISP scale to without padding of their own
 _SETTLING = 10  # frames that a new crop may take to arrive
@@ -40,8 +40,13 @@ class Picamera2Camera:
         exposure_max_ms: float = 0.0,
         region: Region = WHOLE,
         buffers: int = 4,
+        px: int = 0,
     ) -> None:
-        """`source`: a number or an id of `rpicam-hello --list-cameras`. Raises CameraFault: absent, permission, busy, format."""
+        """`source`: a number or an id of `rpicam-hello --list-cameras`. px: the side of the model that runs; 0: not known.
+
+        Raises CameraFault: absent, permission, busy, format.
+        """
+        self._short_px = 2 * px or _SHORT_PX
         self._name, self._pace = f"camera {source}", Pace(fps)
         self._silent_s = max(_DEADLINE_S, 2 / fps - 1)  # a sensor that gives a frame each four seconds is not silent
         self._camera = _open(source)
@@ -127,10 +132,11 @@ class Picamera2Camera:
         return round(left + x * wide), round(top + y * high), round(w * wide), round(h * high)
 
     def _to_size(self, region: Region) -> tuple[int, int]:
-        """The smallest size that serves every MobileNet, in the shape of what is looked at, so that nothing is cut off."""
+        """Twice the model's side, which is what the tensor is made of, in the shape of what is looked at: nothing is cut off."""
         wide, high = self._camera.camera_properties.get("PixelArraySize", (4, 3))
         shape = (wide * region[2]) / (high * region[3])
-        width, height = (_SHORT_PX * shape, _SHORT_PX) if shape >= 1 else (_SHORT_PX, _SHORT_PX / shape)
+        short_px = self._short_px
+        width, height = (short_px * shape, short_px) if shape >= 1 else (short_px, short_px / shape)
         shrink = min(1.0, _LONG_PX / max(width, height))
         return _to_grid(width * shrink), _to_grid(height * shrink)
 

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edged.errors import ReadError
 from edged.system.files import read_file
+from edged.system.shapes import LARGEST_PICTURE_PIXELS
 from edged.system.text import printable
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.decode import PictureError, decode
@@ -26,7 +27,7 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 FILMS = frozenset({".mp4", ".mjpeg", ".mjpg", ".avi", ".mkv", ".mov"})
 
 _LARGEST_PICTURE_BYTES = 48 << 20
-_MOST_PIXELS, _MOST_PIXELS_IN_ROWS = 20_000_000, 64_000_000  # three bytes each, and a decoder needs as much again
+_MOST_PIXELS = 20_000_000  # three bytes each, and a decoder needs as much again; one that is read row by row may be larger
 _MOST_NAMES = 100_000
 _MOST_BAD = 10_000  # bad files that are remembered, so that each is named once
 # a film is one file of a known container: no playlist that leads elsewhere, and no frame larger than a picture may be
@@ -45,10 +46,14 @@ class PicturesCamera:
     A read that comes too late moves the schedule; it never makes a burst. `close` wakes a waiting `read`, from any thread.
     """
 
-    def __init__(self, source: str, *, fps: float, loop: bool = True) -> None:
-        """Raises CameraFault: absent when there is no file of a known kind, permission."""
+    def __init__(self, source: str, *, fps: float, loop: bool = True, show_s: float = 0.0) -> None:
+        """show_s: each picture is shown so long, at least for one frame; a film runs.
+
+        Raises CameraFault: absent when there is no file of a known kind, permission.
+        """
         self._source = Path(source).expanduser()
         self._period_ns = round(1e9 / fps)
+        self._times = max(1, round(show_s * fps))  # that a picture is shown in a row
         self._due_ns = 0
         self._closed = threading.Event()
         self._bad: dict[Path, tuple[int, int]] = {}  # what could not be read, and how it was then
@@ -75,14 +80,23 @@ class PicturesCamera:
             self._shown.close()
 
     def _show(self, loop: bool) -> Generator[Shown, None, None]:
+        kept: tuple[tuple[Path, tuple[int, int]], NDArray[np.uint8]] | None = None
         while True:
-            any_shown = False
-            for path in self._list():
+            any_shown, paths = False, self._list()
+            for path in paths:
                 if self._bad.get(path) == (stamp := _stamp(path)):
                     continue  # nobody wrote it since
                 count, is_film = 0, path.suffix.lower() in FILMS
-                for count, pixels in enumerate(_film(path) if is_film else _picture(path), 1):  # noqa: B007
-                    yield pixels, printable(os.fsencode(path.name).decode(errors="replace"))[:255]  # a name may hold any bytes
+                if kept is not None and kept[0] == (path, stamp):
+                    made: Iterable[NDArray[np.uint8]] = (kept[1],)
+                else:
+                    made, kept = _film(path) if is_film else _picture(path), None
+                name = printable(os.fsencode(path.name).decode(errors="replace"))[:255]  # a name may hold any bytes
+                for count, pixels in enumerate(made, 1):  # noqa: B007
+                    if len(paths) == 1 and not is_film:  # one that is shown again and again is decoded once
+                        kept = (path, stamp), pixels
+                    for _ in range(1 if is_film else self._times):
+                        yield pixels, name
                 any_shown |= count > 0
                 if not count:
                     if path not in self._bad:
@@ -126,7 +140,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _picture(path: Path) -> Iterator[NDArray[np.uint8]]:
     """One BGR picture, upright as its EXIF says; none when the file is no picture, has gone, or is too large."""
     try:
-        yield decode(read_file(path, _LARGEST_PICTURE_BYTES), _MOST_PIXELS, _MOST_PIXELS_IN_ROWS)
+        yield decode(read_file(path, _LARGEST_PICTURE_BYTES), _MOST_PIXELS, LARGEST_PICTURE_PIXELS)
     except (ReadError, PictureError, MemoryError):
         return
 

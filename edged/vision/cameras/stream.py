@@ -10,7 +10,7 @@ import cv2
 
 from edged.errors import ReadError
 from edged.system.files import read_file
-from edged.system.text import shown_address
+from edged.system.text import is_understood, shown_address
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.pace import Pace
 from edged.vision.cameras.rotation import rotated
@@ -114,7 +114,7 @@ def check_answers(source: str) -> None:
         host, port = address.hostname, address.port or _PORTS.get(address.scheme)
     except ValueError:
         host, port = None, None
-    if not host or shown_address(source).endswith("…"):  # a password with a slash or an @ is no part of a host's name
+    if not host or not is_understood(source):  # a password with a slash or an @ is no part of a host's name
         raise CameraFault(
             "format",
             f"{shown_address(source)}: is not an address; it looks like rtsp://HOST/PATH or http://HOST/PATH, "

@@ -17,6 +17,7 @@ from edged.vision.frame import Frame
 
 _ISP = ("unicam", "bcm2835-isp", "bcm2835-codec", "rp1-cfe", "pispbe", "rpivid", "rpi-hevc", "hevc")
 UNKNOWN = "another program"
+_VIDEO = 81  # the major number of V4L2 devices (Documentation/admin-guide/devices.txt)
 _OLDEST_NS = 10_000_000_000  # a driver's time further back than this is of another clock
 _REDUCED_FROM_PX = 960  # a JPEG at least so wide still has twice a MobileNet's side at half its size
 
@@ -92,7 +93,9 @@ def to_device(source: str) -> Path:
 def check_device(device: Path) -> None:
     """Raises CameraFault with the reason why this device cannot be opened; OpenCV only says that it could not."""
     try:
-        mode = device.stat().st_mode
+        found = device.stat()
+        if not stat.S_ISCHR(found.st_mode) or os.major(found.st_rdev) != _VIDEO:  # to open another device can do something
+            raise CameraFault("format", f"{device}: is not a camera; camera.kind = pictures shows files")
         handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     except FileNotFoundError:
         there = ", ".join(map(str, sorted(Path("/dev/v4l/by-id").glob("*index0")))) or "none is plugged in"
@@ -105,8 +108,6 @@ def check_device(device: Path) -> None:
         gone = e.errno in (errno.ENODEV, errno.ENXIO)
         raise CameraFault("unplugged" if gone else "read_error", f"{device}: cannot be opened: {e.strerror}") from None
     os.close(handle)
-    if not stat.S_ISCHR(mode):
-        raise CameraFault("format", f"{device}: is not a camera; camera.kind = pictures shows files")
     name = driver_name(device)
     if any(part in name for part in _ISP):
         raise CameraFault("format", f'{device}: belongs to the Pi\'s own camera ({name}); use camera.kind = "picamera2"')

@@ -203,6 +203,20 @@ def test_files_that_are_no_pictures_are_left_out_and_told_once(tmp_path, caplog)
     assert sorted(Path(record.args[0]).name for record in caplog.records) == ["a.jpg", "c.bmp"]
 
 
+def test_one_picture_is_decoded_once_until_it_is_written_anew(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), card())
+    camera = open_camera("pictures", str(tmp_path), fps=1000.0, loop=True)
+    first, second = camera.read(), camera.read()
+    assert second.pixels is first.pixels and second.captured_ns > first.captured_ns
+    (tmp_path / "new").mkdir()
+    cv2.imwrite(str(tmp_path / "new/a.png"), 255 - card())
+    (tmp_path / "new/a.png").replace(tmp_path / "a.png")
+    shown = [camera.read() for _ in range(3)][-1]  # one was decoded before its turn
+    assert np.array_equal(shown.pixels, 255 - first.pixels)
+    cv2.imwrite(str(tmp_path / "b.png"), card())
+    assert len({camera.read().picture for _ in range(6)}) == 2
+
+
 def test_a_folder_without_one_readable_picture_is_a_fault(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"torn")
     with pytest.raises(CameraFault) as told:
@@ -267,3 +281,19 @@ def test_a_stream_that_falls_silent_does_not_hang(scheme, server):
     camera.close()
     server.end()
     assert told.value.reason == "read_error"
+
+
+@pytest.mark.parametrize(("show_s", "times"), [(0.0, 1), (0.004, 4), (0.0001, 1)])
+def test_each_photograph_is_shown_so_long_and_a_film_runs(tmp_path, show_s, times):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), card())
+    film = cv2.VideoWriter(str(tmp_path / "c.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(3):
+        film.write(np.zeros((48, 64, 3), np.uint8))
+    film.release()
+    camera = open_camera("pictures", str(tmp_path), fps=1000.0, loop=True, show_s=show_s)
+    frames = [camera.read() for _ in range(2 * times + 3 + 1)]
+    camera.close()
+    assert [frame.picture for frame in frames] == ["a.png"] * times + ["b.png"] * times + ["c.avi"] * 3 + ["a.png"]
+    taken = [frame.captured_ns for frame in frames]
+    assert taken == sorted(set(taken)), "each is a frame of its own moment"

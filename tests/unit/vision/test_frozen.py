@@ -35,6 +35,17 @@ def test_black_is_dark_after_a_while_and_never_frozen():
     assert not vitals.dark
 
 
+def test_a_noisy_night_is_dark_in_time_at_thirty_frames_a_second_and_the_morning_is_seen():
+    vitals, rng = Vitals(), np.random.default_rng(1)
+    for number in range(1, 400):
+        vitals.see(at(number / 30, rng.integers(3, 7, SCENE.shape, np.uint8)))
+        assert vitals.dark == (vitals.dark_s > 5)
+    assert vitals.dark_s == pytest.approx(398 / 30, abs=0.001) and vitals.still_s == 0
+    for number in range(400, 406):
+        vitals.see(at(number / 30, rng.integers(0, 255, SCENE.shape, np.uint8)))
+    assert not vitals.dark
+
+
 def test_white_is_neither():
     vitals = Vitals()
     for seconds in range(1, 41):

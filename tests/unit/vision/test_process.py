@@ -27,8 +27,24 @@ class Fails:
     class facts:  # noqa: N801
         input = _Input
 
-    def classify(self, _tensor: NDArray[Any]) -> NDArray[np.float32]:
+    def run(self, _tensor: NDArray[Any]) -> NDArray[np.generic]:
         raise ModelError("the runtime failed")
+
+
+class AskedLock:
+    """A lock that says when a second one asks for it."""
+
+    def __init__(self) -> None:
+        self._lock, self._asked, self.twice = threading.Lock(), 0, threading.Event()
+
+    def __enter__(self) -> None:
+        self._asked += 1
+        if self._asked == 2:
+            self.twice.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def frame() -> Frame:
@@ -58,10 +74,11 @@ def test_the_gate_forgets_only_between_two_frames(ends: Any, paused: bool) -> No
     _, vision = ends
     gate = vision._gate = Gate(threshold=0.1, max_interval_s=60.0)
     assert not gate.is_still(frame(), (0.0, 0.0, 1.0, 1.0)) and gate.is_still(frame(), (0.0, 0.0, 1.0, 1.0))
+    asked = vision._switching = AskedLock()
     with vision._switching:
         thread = threading.Thread(target=vision._on_pause, args=(paused,))
         thread.start()
-        thread.join(0.2)
+        assert asked.twice.wait(10), "it does not ask for the lock"
         assert gate.is_still(frame(), (0.0, 0.0, 1.0, 1.0))
     thread.join()
     assert not gate.is_still(frame(), (0.0, 0.0, 1.0, 1.0))
