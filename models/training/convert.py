@@ -101,3 +101,8 @@ def runner(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         return net.get_tensor(made["index"])[0].copy()
 
     return run
+
+
+def side(path: Path) -> int:
+    """How many pixels the file's input is wide and high."""
+    return int(Interpreter(str(path)).get_input_details()[0]["shape"][1])

@@ -1,7 +1,7 @@
 """The last layers: fitted on cached features, in a minute.
 
     python head.py --data PHOTOGRAPHS --work WORK --base MODELS/mobilenet_v1_0.5_128_quant.tflite --name home_0.5_128
-                   [--leave-out cal,voc] [--no-names] [--teacher WORK/NAME.says.npy] [--test]
+                   [--recipe even|people|even,people] [--closed 0.4] [--leave-out cal,voc] [--teacher WORK/NAME.says.npy]
 
 Reads what features.py and look.py wrote. Writes WORK/NAME.head.pt and WORK/NAME.says.npy: what it says of every example,
 of labelled ones as a fit that had not seen them (five folds). Prints figures on `val`, and on the strangers that choose `enter`.
@@ -13,17 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from collection import SEED, Row, busts, is_left_out, listed
+from collection import SEED, WHOLE, Row, busts, is_left_out, listed
+from counts import KINDS, RECIPES, Recipe, even_weights, targets, weights
 from features import load
 from labels import IMAGENET, NEAR
 from measure import accuracy, alarms, calibration_error, chosen_enter, recall, recall_at
 from network import SURE
-from strangers import BETWEEN
 from torch import nn
 from torch.nn import functional as F
 
-WITHIN = 0.006  # of mean + grouped on `val`
-BUSTS = 1.0  # what all heads and shoulders count; a class counts 1
+ROUNDS, WORN, HARD = 16, 0.6, 2.0  # what second views count, and what the fit's own certain mistakes count more
+
+
+MEANING_DECAY, CLOSED_DECAY = 3.0, 3.0
 
 
 def rule(people: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -41,44 +43,6 @@ def rule(people: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     meaning[0] *= (1.2 - 1.6 * lean).clamp(0, 1)
     meaning[1] = ((lean - 0.6) * 2).clamp(0, 1) * (meaning[2:].sum(0) == 0)
     return meaning
-
-
-def targets(rows: list[Row], seen: np.ndarray) -> torch.Tensor:
-    """(N, 8): the label; where nobody labelled, what the detector saw, and background for the rest."""
-    label = np.array([row.label for row in rows])
-    share = np.array([row.share for row in rows], np.float32)
-    soft = np.zeros((len(rows), 8), np.float32)
-    known = np.flatnonzero(label >= 0)
-    soft[known, label[known]] = share[known]
-    soft[known, 0] += 1 - share[known]
-    unknown = np.flatnonzero(label < 0)
-    best = seen[unknown].max(1)
-    soft[unknown] = seen[unknown] / seen[unknown].sum(1, keepdims=True).clip(1e-6) * best[:, None]
-    soft[unknown, 0] += 1 - best
-    return torch.from_numpy(soft)
-
-
-def weights(rows: list[Row], learn: np.ndarray, negatives: float, kinds: float = 0.2, people: float = 1.5) -> np.ndarray:
-    """(N,): labelled classes count the same, small collections more by the photograph; unlabelled ones `negatives` together.
-
-    people: how much more they count, being what it is bought for. kinds: how much less a photograph counts that has its
-    class from its kind; a thousand garbage trucks are not what a truck is.
-    """
-    label, source = np.array([row.label for row in rows]), np.array([row.collection for row in rows])
-    kind = np.array([row.kind for row in rows])
-    weight = np.zeros(len(rows), np.float32)
-    known = learn & (label >= 0)
-    for name in set(source[known]):
-        here = known & (source == name)
-        weight[here] = here.sum() ** -0.25 * (kinds if name in ("imagenette", "caltech", "sceneroom") else 1)
-    for n in range(8):
-        here = known & (label == n)
-        weight[here] /= max(weight[here].sum(), 1e-9)
-    weight[known & (label == 1)] *= people
-    unknown = learn & (label < 0) & ~np.isin(kind, BETWEEN)
-    if unknown.any():
-        weight[unknown] = negatives / unknown.sum()
-    return weight
 
 
 class Head(nn.Module):
@@ -107,8 +71,7 @@ def fit(
     weight: torch.Tensor,
     meaning: torch.Tensor,
     names: bool,
-    rounds: int = 16,
-    decay: tuple[float, float] = (0.1, 3.0),
+    decay: tuple[float, float],
 ) -> Head:
     torch.manual_seed(SEED)
     head = Head(f, meaning, names)
@@ -117,9 +80,9 @@ def fit(
         [{"params": head.linear.parameters(), "weight_decay": decay[0]}, {"params": [head.change], "weight_decay": decay[1]}],
         lr=2e-3,
     )
-    for n in range(rounds):
+    for n in range(ROUNDS):
         for group in step.param_groups:
-            group["lr"] = 3e-3 * min(1.0, (rounds - n) / (0.5 * rounds))
+            group["lr"] = 3e-3 * min(1.0, (ROUNDS - n) / (0.5 * ROUNDS))
         for batch in torch.randperm(len(f)).split(256):
             loss = (-(soft[batch] * F.log_softmax(head(f[batch], p[batch]), 1)).sum(1) * weight[batch]).mean()
             step.zero_grad()
@@ -128,19 +91,28 @@ def fit(
     return head.eval()
 
 
-def balanced(logits: torch.Tensor, label: np.ndarray) -> float:
+def blended(kept: dict[str, torch.Tensor], other: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """One set of last layers that says the mean of what two say, `other` with this share: both are sums over the same features."""
+    return {name: (1 - share) * kept[name] + share * other[name] for name in kept}
+
+
+def said(kept: dict[str, torch.Tensor], f: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 8) of features (N, D) and of the names' probabilities (N, 1001)."""
+    return f @ kept["weight"].T + kept["bias"] + p @ kept["meaning"].T
+
+
+def balanced(logits: torch.Tensor, label: np.ndarray, strangers: torch.Tensor) -> float:
     """What is added to the background's logit, 0 to -1.2: the many negatives of the fit make it more likely than it is.
 
-    The lowest that is about as good as the best: against strangers `enter` guards, not the background's score.
+    What gives the best sum of mean, grouped and the recall at 5 % of strangers named.
     """
 
     def of(bias: float) -> float:
-        scores = torch.cat([logits[:, :1] + bias, logits[:, 1:]], 1).softmax(1).numpy()
+        scores, strange = (torch.cat([x[:, :1] + bias, x[:, 1:]], 1).softmax(1).numpy() for x in (logits, strangers))
         found = accuracy(scores, label)
-        return float(found["mean"]) + float(found["grouped"])  # type: ignore[arg-type]
+        return float(found["mean"]) + float(found["grouped"]) + recall_at(scores, label, strange)  # type: ignore[arg-type]
 
-    tried = {-0.1 * n: of(-0.1 * n) for n in range(13)}
-    return min(bias for bias, good in tried.items() if good >= max(tried.values()) - WITHIN)
+    return max((-0.1 * n for n in range(13)), key=of)
 
 
 def calibrated(logits: torch.Tensor, label: torch.Tensor, strangers: torch.Tensor) -> float:
@@ -161,18 +133,11 @@ def main() -> None:
     ask.add_argument("--name", required=True)
     ask.add_argument("--checkpoint", type=Path)
     ask.add_argument("--leave-out", default="")
-    ask.add_argument("--no-names", action="store_true")
     ask.add_argument("--teacher", type=Path, help="what another network says of every example; mixed into the targets")
     ask.add_argument("--trust", type=float, default=0.3)
-    ask.add_argument("--negatives", type=float, default=1.5)
-    ask.add_argument("--kinds", type=float, default=0.2)
-    ask.add_argument("--background", type=float, help="what is added to the background's logit; else chosen on `val`")
-    ask.add_argument("--people", type=float, default=1.5)
-    ask.add_argument("--surfaces", type=float, default=1.0)
-    ask.add_argument("--hard", type=float, default=2.0, help="what the family's own certain mistakes count more in the second fit")
+    ask.add_argument("--recipe", default="even", help=f"of {', '.join(RECIPES)}; several with a comma: the mean of their fits")
+    ask.add_argument("--closed", type=float, help="another share of the closed fits than the recipe's")
     ask.add_argument("--to", help="name of what is written, if not NAME")
-    ask.add_argument("--rounds", type=int, default=16)
-    ask.add_argument("--decay", type=float, nargs=2, help="of the weights over features, and of what changes the names' meaning")
     ask.add_argument("--folds", type=int, default=0, help="5: also write what it says of examples that it had not seen")
     a = ask.parse_args()
     torch.set_num_threads(1)
@@ -200,14 +165,22 @@ def main() -> None:
     if a.teacher:
         says = torch.from_numpy(np.load(a.teacher).astype(np.float32))
         soft = (1 - a.trust) * soft + a.trust * says
-    weight = torch.from_numpy(weights(rows, learn, a.negatives, a.kinds, a.people))
+    if unknown := set(a.recipe.split(",")) - set(RECIPES):
+        raise SystemExit(f"--recipe {a.recipe}: there is no {', '.join(sorted(unknown))}; choose of {', '.join(RECIPES)}")
+    recipes = [RECIPES[name] for name in a.recipe.split(",")]
+
+    def weighed(recipe: Recipe) -> torch.Tensor:
+        if recipe.even:
+            return torch.from_numpy(even_weights(rows, learn, recipe.negatives, recipe.from_kind))
+        return torch.from_numpy(weights(rows, learn, recipe.negatives, recipe.from_kind, recipe.people))
+
     trained = np.flatnonzero(split == "train")  # the rows of `more`, before its surfaces
     surfaces = len(more) - len(trained)
-    decay = tuple(a.decay) if a.decay else (0.1 * (f.shape[1] / 256) ** 1.5, 3.0)  # more features have more ways to be too sure
-    use = np.flatnonzero(weight.numpy() > 0)
-    again = np.flatnonzero(weight.numpy()[trained] > 0)
+    counted = weighed(recipes[0]).numpy() > 0  # the same examples in all recipes
+    use, again = np.flatnonzero(counted), np.flatnonzero(counted[trained])
 
-    def examples(use: np.ndarray, again: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def examples(recipe: Recipe, use: np.ndarray, again: np.ndarray) -> tuple[torch.Tensor, ...]:
+        weight = weighed(recipe)
         bare = np.arange(len(trained), len(more))
         back = F.one_hot(torch.zeros(surfaces, dtype=torch.long), 8).float()
         person = F.one_hot(torch.ones(len(people_f), dtype=torch.long), 8).float()
@@ -218,28 +191,49 @@ def main() -> None:
             torch.cat(
                 [
                     weight[use],
-                    weight[trained[again]] * 0.6,
-                    torch.full((surfaces,), a.surfaces / max(surfaces, 1)),
-                    torch.full((len(people_f),), BUSTS / max(len(people_f), 1)),
+                    weight[trained[again]] * WORN,
+                    torch.full((surfaces,), recipe.surfaces / max(surfaces, 1)),
+                    torch.full((len(people_f),), recipe.busts / max(len(people_f), 1)),
                 ]
             ),
         )
 
-    def fitted(use: np.ndarray, again: np.ndarray) -> Head:
-        fx, px, sx, wx = examples(use, again)
+    plain = np.array([row.part == WHOLE and row.collection not in KINDS for row in rows]) & (label >= 0)
+
+    def fitted(use: np.ndarray, again: np.ndarray) -> dict[str, torch.Tensor]:
+        """The mean of the recipes; one that is named twice counts twice."""
+        fits = {recipe: by(recipe, use, again) for recipe in dict.fromkeys(recipes)}
+        mean = fits[recipes[0]]
+        for n, recipe in enumerate(recipes[1:], 2):
+            mean = blended(mean, fits[recipe], 1 / n)
+        return mean
+
+    def by(recipe: Recipe, use: np.ndarray, again: np.ndarray) -> dict[str, torch.Tensor]:
+        """The open fit, which knows of strangers, blended with a closed one, which tells the classes apart better."""
+        fx, px, sx, wx = examples(recipe, use, again)
+        decay = (recipe.decay(f.shape[1]), MEANING_DECAY)
         calm = sx[:, 1] < 0.3
         meaning = rule(px[sx[:, 1] > 0.9].mean(0), px[calm & (sx[:, 0] > 0.7)].mean(0))
-        first = fit(fx, px, sx, wx, meaning, not a.no_names, a.rounds, decay)
+        first = fit(fx, px, sx, wx, meaning, True, decay)
         with torch.no_grad():
             says = first(fx, px).softmax(1)
         wrong = (sx[:, 0] > 0.8) * says[:, 1:].amax(1)  # mined: what it names though nothing of ours is there
-        return fit(fx, px, sx, wx * (1 + a.hard * wrong * (wrong > 0.3)), meaning, not a.no_names, a.rounds, decay)
+        open_ = fit(fx, px, sx, wx * (1 + HARD * wrong * (wrong > 0.3)), meaning, True, decay)
+        known = use[plain[use]]
+        sure = F.one_hot(torch.from_numpy(label[known]), 8).float()
+        seen = len(people_f) if recipe.closed_people > 1 else 0
+        person = F.one_hot(torch.ones(seen, dtype=torch.long), 8).float()
+        count = torch.cat([1 + (recipe.closed_people - 1) * sure[:, 1], torch.ones(seen)])
+        closed = fit(
+            torch.cat([f[known], people_f[:seen]]), torch.cat([p[known], people_p[:seen]]), torch.cat([sure, person]), count,
+            torch.zeros_like(meaning), False, (CLOSED_DECAY, MEANING_DECAY),
+        )  # fmt: skip
+        return blended(open_.folded(), closed.folded(), recipe.closed if a.closed is None else a.closed)
 
-    head = fitted(use, again)
-    with torch.no_grad():
-        logits = head(f, p)
+    kept = fitted(use, again)
+    logits = said(kept, f, p)
     val, calibration = np.flatnonzero((split == "val") & ~out), np.flatnonzero(split == "calibration")
-    bias = balanced(logits[val], label[val]) if a.background is None else a.background
+    bias = balanced(logits[val], label[val], logits[calibration])
     logits[:, 0] += bias
     k = calibrated(logits[val], torch.from_numpy(label[val]), logits[calibration])
     scores = (logits * k).softmax(1).numpy()
@@ -256,10 +250,8 @@ def main() -> None:
     found["recall_at_5"] = recall_at(scores[val], label[val], scores[calibration])
     found["alarms_06"] = round(alarms(scores[calibration], 0.6), 3)
     if out.any():
-        rest = np.flatnonzero(
-            out & (label >= 0) & np.isin(split, ("train", "val", "test")) & np.array([r.part == (0, 0, 1, 1) for r in rows])
-        )
-        rest = np.array([n for n in rest if rows[n].collection in a.leave_out.split(",")])
+        rest = np.flatnonzero([row.part == WHOLE and row.collection in a.leave_out.split(",") for row in rows])
+        rest = rest[(label[rest] >= 0) & np.isin(split[rest], ("train", "val", "test"))]
         found["left_out"] = accuracy(scores[rest], label[rest]) | {"photographs": len(rest)}
     if a.folds:
         known = np.flatnonzero(learn & (label >= 0))
@@ -269,13 +261,10 @@ def main() -> None:
                 use[~((label[use] >= 0) & (fold[use] == n))], again[~((label[trained[again]] >= 0) & (fold[trained[again]] == n))]
             )
             here = known[fold[known] == n]
-            with torch.no_grad():
-                part_logits = part(f[here], p[here])
-                part_logits[:, 0] += bias
-                scores[here] = (part_logits * k).softmax(1).numpy()
+            part["bias"][0] += bias
+            scores[here] = (said(part, f[here], p[here]) * k).softmax(1).numpy()
     to = a.to or a.name
     np.save(a.work / f"{to}.says.npy", scores.astype(np.float16))
-    kept = head.folded()
     kept["bias"][0] += bias
     torch.save(kept | {"factor": k}, a.work / f"{to}.head.pt")
     (a.work / f"{to}.val.json").write_text(json.dumps(found))

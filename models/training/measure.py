@@ -36,9 +36,11 @@ def recall(scores: np.ndarray, label: np.ndarray, enter: float) -> float:
     return float((certain(scores[ours], enter) == label[ours]).mean())
 
 
-def chosen_enter(strangers: np.ndarray, most: float = 0.05) -> float:
+def chosen_enter(strangers: np.ndarray, most: float = 0.04) -> float:
     """The least `enter` (in steps of 0.01, from 0.3) at which at most `most` of the strangers get a certain wrong name.
 
+    Chosen on half of the kinds of the calibration strangers and measured on the other half (200 draws), 5 % become 4.9 % in the
+    mean and 6.1 % in one draw of four; 4 % become 4.0 and 5.0 %.
     0.6 where there are no strangers to choose it with.
     """
     if not len(strangers):

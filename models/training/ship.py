@@ -3,8 +3,8 @@
     python ship.py --data PHOTOGRAPHS --work WORK --base MODELS/mobilenet_v1_0.5_128_quant.tflite --px 128 --name home_0.5_128
                    --models .. [--checkpoint WORK/tuned.pt] [--test]
 
-Writes MODELS/NAME.tflite and WORK/NAME.json. `enter` is chosen with the file, on the calibration strangers. --test also measures
-`test` and the strangers: once, when the recipe is fixed.
+Writes MODELS/NAME.tflite, where it is not there yet, and WORK/NAME.json. `enter` is chosen with the file, on the calibration
+strangers. --test also measures `test` and the strangers: once, when the recipe is fixed.
 """
 
 import argparse
@@ -68,17 +68,20 @@ def main() -> None:
     ask.add_argument("--name", required=True)
     ask.add_argument("--from", dest="of", help="whose head: another name than NAME")
     ask.add_argument("--checkpoint", type=Path)
+    ask.add_argument("--most", type=float, default=0.04, help="share of the calibration strangers that may get a certain name")
     ask.add_argument("--test", action="store_true")
     a = ask.parse_args()
     torch.set_num_threads(1)
     rows = listed(a.data)
     split, label = np.array([row.split for row in rows]), np.array([row.label for row in rows])
-    net = headed(load(a.base, a.checkpoint), a.work / f"{a.of or a.name}.head.pt")
+    path = a.models / f"{a.name}.tflite"
+    net = load(a.base, a.checkpoint)
+    if not path.exists():
+        net = headed(net, a.work / f"{a.of or a.name}.head.pt")
     learnt = np.flatnonzero(split == "train")
     some = np.random.default_rng(SEED).choice(
         learnt, min(CALIBRATION, len(learnt)), replace=False
     )  # as features.py, so that the trunk is the same
-    path = a.models / f"{a.name}.tflite"
     if not path.exists():
         quantised(Whole(net), a.px, np.stack([shrunk(picture_of(a.data, rows[n]), a.px) for n in some]), path)
     run = runner(path)
@@ -86,11 +89,12 @@ def main() -> None:
     content, (tuned, kept) = path.read_bytes(), changed(net, load(a.base, None))
     val, calibration = (np.flatnonzero((split == name) & ((label >= 0) | (name != "val"))) for name in ("val", "calibration"))
     scores, strange = scores_of(val), scores_of(calibration)
-    enter = chosen_enter(strange)
+    enter = chosen_enter(strange, a.most)
     saved = torch.load(a.checkpoint, weights_only=True) if a.checkpoint else {"done": 0}
+    views = (saved["done"] + saved.get("before", 0)) * 64
     found: dict[str, object] = {
         "name": a.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "px": a.px,
-        "base": a.base.stem, "base_sha256": hashlib.sha256(a.base.read_bytes()).hexdigest(), "views": saved["done"] * 64,
+        "base": a.base.stem, "base_sha256": hashlib.sha256(a.base.read_bytes()).hexdigest(), "views": views,
         **shape_of(net, a.px), "tuned": tuned, "kept": kept, "enter": enter, "margin": 0.1, "leave": round(enter - 0.2, 2),
         "val": judged(scores, label[val], enter),
         "recall_at_5": recall_at(scores, label[val], strange), "alarms_calibration": round(alarms(strange, enter), 3),

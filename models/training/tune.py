@@ -2,9 +2,10 @@
 
     python tune.py --data PHOTOGRAPHS --work WORK --base MODELS/mobilenet_v1_0.25_128_quant.tflite --name home_0.25_128
                    --to tuned_0.25_128
-                   --px 128 --views 100_000 [--teacher WORK/NAME.says.npy] [--leave-out cal,voc]
+                   --px 128 --views 100_000 [--teacher WORK/NAME.says.npy] [--leave-out cal,voc] [--from WORK/shipped.pt]
 
-Begins with the head that head.py fitted on the untouched network (WORK/NAME.head.pt). The names are distilled from that network's
+Begins with the head that head.py fitted on the untouched network (WORK/NAME.head.pt), or with all of --from, a checkpoint of
+tune.py or checkpoint.py. The names are distilled from that network's
 own answer to the same view, so that they and the features stay general. Writes WORK/TO.pt (the running average of the weights is
 what counts) every 200 steps and goes on from it. Afterwards: features.py --checkpoint, head.py --checkpoint: the head anew.
 """
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from collection import SEED, is_left_out, listed, stored
 from convert import runner
-from head import targets, weights
+from counts import targets, weights
 from measure import accuracy, recall_at
 from network import MobileNet
 from published import published
@@ -31,7 +32,7 @@ from torch.nn import functional as F
 from views import blurred, cut, lit, surface
 
 BATCH = 64
-KEPT = 4  # so many first layers stay as published
+KEPT = 4  # so many first layers stay as published, if nothing else is asked for
 
 
 class Lessons:
@@ -41,7 +42,7 @@ class Lessons:
         self, pictures: np.ndarray, rows: list, soft: torch.Tensor, learn: np.ndarray, base: Path, trunk: Path, px: int, seed: int
     ) -> None:
         self.pictures, self.soft, self.px, self.rng = pictures, soft, px, np.random.default_rng(seed)
-        weight = weights(rows, learn, 1.0, 1.0).astype(np.float64)
+        weight = weights(rows, learn, 1.0, 1.0, 1.5).astype(np.float64)
         label = np.array([row.label for row in rows])
         self.groups = [np.flatnonzero((weight > 0) & known) for known in (label >= 0, label < 0)]
         self.groups = [g for g in self.groups if len(g)]
@@ -70,16 +71,25 @@ class Lessons:
         return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous(), soft, called
 
 
-def begun(net: MobileNet, head: Path) -> MobileNet:
-    """With the fitted head; the names and what they mean are not trained."""
-    saved = torch.load(head, weights_only=True)
-    net.head.weight.data.copy_(saved["weight"])
-    net.head.bias.data.copy_(saved["bias"])
-    net.meaning.weight.data.copy_(saved["meaning"])
-    net.kept = KEPT
-    for part in (*net.layers[:KEPT], net.names, net.meaning):
+def begun(net: MobileNet, head: Path, kept: int, of: Path | None = None) -> tuple[MobileNet, int]:
+    """With the fitted head, or as the checkpoint `of` has it; and the steps that this one was trained with.
+
+    The names, what they mean and the first `kept` layers are not trained.
+    """
+    steps = 0
+    if of:
+        saved = torch.load(of, weights_only=True)
+        net.load_state_dict(saved["average"])
+        steps = saved["done"] + saved.get("before", 0)
+    else:
+        saved = torch.load(head, weights_only=True)
+        net.head.weight.data.copy_(saved["weight"])
+        net.head.bias.data.copy_(saved["bias"])
+        net.meaning.weight.data.copy_(saved["meaning"])
+    net.kept = kept
+    for part in (*net.layers[:kept], net.names, net.meaning):
         part.requires_grad_(False)
-    return net
+    return net, steps
 
 
 @torch.no_grad()
@@ -100,10 +110,14 @@ def main() -> None:
     ask.add_argument("--px", type=int, required=True)
     ask.add_argument("--views", type=int, required=True)
     ask.add_argument("--head", help="another head to begin with than NAME's")
+    ask.add_argument(
+        "--from", dest="of", type=Path, help="a checkpoint to begin with, head and all, instead of the published network"
+    )
     ask.add_argument("--rate", type=float, default=6e-4)
     ask.add_argument("--names", type=float, default=1.0, help="what the distillation of the names counts")
     ask.add_argument("--teacher", type=Path)
     ask.add_argument("--trust", type=float, default=0.3)
+    ask.add_argument("--kept", type=int, default=KEPT, help="so many first layers stay as published; the more, the faster")
     ask.add_argument("--leave-out", default="")
     a = ask.parse_args()
     torch.set_num_threads(1)
@@ -121,7 +135,7 @@ def main() -> None:
     val = np.flatnonzero((split == "val") & ~out)
     strangers = np.flatnonzero(split == "calibration")[::4]
 
-    net = begun(published(a.base), a.work / f"{a.head or a.name}.head.pt")
+    net, before = begun(published(a.base), a.work / f"{a.head or a.name}.head.pt", a.kept, a.of)
     average = copy.deepcopy(net)
     moving = [p for p in net.parameters() if p.requires_grad]
     step = torch.optim.AdamW(moving, lr=a.rate, weight_decay=0.0)
@@ -178,13 +192,22 @@ def main() -> None:
             losses = []
             half = checkpoint.with_suffix(".half")
             torch.save(
-                {"net": net.state_dict(), "average": average.state_dict(), "step": step.state_dict(), "done": done, "kept": KEPT},
+                {
+                    "net": net.state_dict(),
+                    "average": average.state_dict(),
+                    "step": step.state_dict(),
+                    "done": done,
+                    "before": before,
+                    "kept": a.kept,
+                },
                 half,
             )
             half.replace(checkpoint)
     stop.set()
-    while not ready.empty():
-        ready.get()
+    while feeder.is_alive():  # one that still works while the interpreter goes away would abort it
+        while not ready.empty():
+            ready.get()
+        feeder.join(0.05)
 
 
 if __name__ == "__main__":
