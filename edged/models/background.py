@@ -17,12 +17,12 @@ from typing import Any
 from edged.errors import EdgedError, ModelError
 from edged.models.admission import Admission, Scene
 from edged.models.fit.choice import Budget
-from edged.models.fit.fit import Fitting, NotMeasuredError
+from edged.models.fit.fit import Fit, Fitting, NotMeasuredError
 from edged.models.store import Installed, Store
 from edged.process.lifeline import die_with
 
 NICE = 10
-_LONGEST_S = {"admit": 180.0, "fit": 1800.0}
+_LONGEST_S = {"admit": 180.0, "fit": 1800.0, "recast": 600.0}
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,28 @@ class Wanted:
     threads: tuple[int, ...]
     budget: Budget
     scene: Scene
+    recast: bool = True
 
 
 def would_begin_with(wanted: Wanted) -> Installed:
-    """The model that a daemon would begin with: what was chosen before, else the smallest. Measures nothing. Raises ModelError."""
+    """The model that a daemon would begin with. Measures nothing. Raises ModelError."""
     store = Store(wanted.state_folder)
+    admission = Admission(wanted.state_folder, recast=wanted.recast)
+    return begin_with(store, Fitting(store, admission, wanted.scene, wanted.threads), wanted)[0]
+
+
+def begin_with(store: Store, fitting: Fitting, wanted: Wanted) -> tuple[Installed, Fit | None]:
+    """The model that runs first: the wanted one, or for `auto` what fit chose before, else the smallest; and that fit.
+
+    None for the fit where a name is wanted, or too little was measured. Measures nothing. Raises ModelError.
+    """
+    fit = None
     if wanted.name == "auto":
-        fitting = Fitting(store, Admission(wanted.state_folder), wanted.scene, wanted.threads)
-        try:
-            chosen = fitting.recall(wanted.family, wanted.budget).chosen
-        except NotMeasuredError:
-            chosen = None
-        if chosen is not None:
-            return store.find(chosen.card.name, wanted.labels)
-    return store.find(wanted.name, wanted.labels, wanted.family)
+        with contextlib.suppress(NotMeasuredError):
+            fit = fitting.recall(wanted.family, wanted.budget)
+    if fit is not None and fit.chosen is not None:
+        return store.find(fit.chosen.card.name, wanted.labels), fit
+    return store.find(wanted.name, wanted.labels, wanted.family), fit
 
 
 async def fit_beside(wanted: Wanted) -> None:
@@ -62,6 +70,11 @@ async def admit_beside(wanted: Wanted) -> None:
     await _ask("admit", wanted)
 
 
+async def recast_beside(wanted: Wanted) -> None:
+    """Make the int8 sibling of `wanted.name`. Raises ModelError where that could not be tried. Cancelling ends the process."""
+    await _ask("recast", wanted)
+
+
 async def _ask(what: str, wanted: Wanted) -> None:
     request = json.dumps({"do": what, **asdict(wanted), "state_folder": str(wanted.state_folder)})
     command = (sys.executable, "-P", "-m", "edged.models.background", str(os.getpid()))
@@ -71,7 +84,8 @@ async def _ask(what: str, wanted: Wanted) -> None:
     except OSError as error:  # no memory, or no more processes: it may pass
         raise ModelError(f"the process that tries models could not be started: {error.strerror or error}") from None
     try:
-        answer, _ = await asyncio.wait_for(process.communicate(request.encode()), _LONGEST_S[what])
+        async with asyncio.timeout(_LONGEST_S[what]):
+            answer, _ = await process.communicate(request.encode())
     except TimeoutError:
         raise ModelError(f"trying models took longer than {_LONGEST_S[what]:g} s") from None
     finally:
@@ -118,15 +132,20 @@ def to_wanted(request: Mapping[str, Any]) -> Wanted:
         threads=tuple(request["threads"]),
         budget=Budget(**request["budget"]),
         scene=Scene(**scene),
+        recast=request["recast"],
     )
 
 
 def _do(what: str, wanted: Wanted) -> None:
-    store, admission = Store(wanted.state_folder), Admission(wanted.state_folder)
+    store, admission = Store(wanted.state_folder), Admission(wanted.state_folder, recast=wanted.recast)
     if what == "fit":
         Fitting(store, admission, wanted.scene, wanted.threads).fit(wanted.family, wanted.budget)
         return
-    verdict = admission.admit(store.find(wanted.name, wanted.labels, wanted.family))
+    installed = store.find(wanted.name, wanted.labels, wanted.family)
+    if what == "recast":
+        admission.make_sibling(installed)
+        return
+    verdict = admission.admit(installed)
     if not verdict.admitted:
         raise ModelError(f"model {wanted.name} is refused: {verdict.reason}")
 

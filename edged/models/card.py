@@ -1,6 +1,5 @@
 """A card: everything that is known of one model without running it. `models/*.toml` hold them, one `[[card]]` after another."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edged.errors import ModelError, ReadError
 from edged.system.files import read_file
+from edged.system.toml import load_toml
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
@@ -15,13 +15,16 @@ Dtype = Literal["uint8", "int8", "float32"]
 OutputKind = Literal["probabilities", "logits"]
 IndexScore = Annotated[tuple[int, float], Field(strict=False)]  # TOML has arrays
 _LARGEST_BYTES = 256 * 1024  # the longest of ours is a fifth of it
+_MOST_KEYS = 20_000
 _MOST_FAULTS = 20
 CurvePoint = Annotated[tuple[Ratio, Ratio, Ratio], Field(strict=False)]
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
+_PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}"
+_BESIDE = f"{_PART}(/{_PART}){{0,3}}"  # below the folder of the card: no way out of it, and nothing from the root
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Accuracy(_Part):
@@ -66,6 +69,20 @@ class Layers(_Part):
     kept: list[str] = Field(default_factory=list, max_length=1000)
 
 
+class TaughtAccuracy(_Part):
+    """What `edged teach` measured on held-out pictures of the person who taught it: shares of right answers.
+
+    pictures, per_label: of each label; named: of these pictures, with the card's thresholds; others_named: of other things.
+    """
+
+    accuracy: Ratio
+    named: Ratio
+    others_named: Ratio
+    others: int = Field(ge=0)
+    pictures: dict[str, int] = Field(max_length=100)
+    per_label: dict[str, Ratio] = Field(max_length=100)
+
+
 class Card(_Part):
     """One model. Accuracies are ratios, counts are in millions; an unknown hash is empty, an unknown number is absent."""
 
@@ -83,7 +100,7 @@ class Card(_Part):
     million_macs: float | None = Field(None, gt=0, description="computed from the graph's shapes")
     million_macs_announced: float | None = Field(None, gt=0, description="as its authors say")
     million_params: float | None = Field(None, gt=0)
-    labels: str = Field("", pattern=r"^[A-Za-z0-9_./-]*$", description="labels file beside the card")
+    labels: str = Field("", pattern=f"^({_BESIDE})?$", description="labels file beside the card")
     labels_sha256: Sha256 = ""
     label_count: int = Field(ge=2)
     background_offset: Literal[0, 1] = Field(0, description="1: row 0 is `background`, the training set's classes begin at row 1")
@@ -92,12 +109,14 @@ class Card(_Part):
     announced: Accuracy | None = Field(None, description="the announcement of 2017: the float network before conversion")
     published: Accuracy | None = Field(None, description="of the published file itself")
     measured: HomeAccuracy | None = Field(None, description="by this project, on its own photographs")
+    taught: TaughtAccuracy | None = Field(None, description="by `edged teach`, on pictures that were held out")
     enter: float | None = Field(None, gt=0, le=1, description="the score from which this model's answer becomes the label")
     leave: float | None = Field(None, gt=0, le=1, description="the score below which it no longer is; at most `enter`")
     margin: float | None = Field(None, ge=0, lt=1, description="how far the best score must be above the next")
     based_on: Base | None = Field(None, description="the published network that it was made from")
     layers: Layers | None = Field(None, description="what of the base was trained further")
     expected: list[IndexScore] = Field(default_factory=list, description="the best of the probe's first synthetic picture")
+    recast_of: Sha256 = Field("", description="the uint8 file that this int8 file was made from; the accuracies are that file's")
     verified: bool = Field(True, description="false: it looks like a known model, but nobody vouched for it")
     licence: str = ""
     training_set: str = ""
@@ -110,12 +129,17 @@ class Card(_Part):
 
     @property
     def top1(self) -> float | None:
-        """The accuracy that `auto` compares within a family; None where nobody knows it, and then `auto` never chooses it."""
+        """Its accuracy; None where nobody knows it, and then `auto` never chooses it."""
         if not self.verified:
             return None
         if self.measured:
             return self.measured.mean
         return self.published.top1 if self.published else None
+
+    @property
+    def named(self) -> float | None:
+        """Share of the classes' photographs that it names rightly at its own thresholds; None where nobody measured it."""
+        return self.measured.recall if self.measured and self.verified else None
 
     @property
     def macs_deviation(self) -> float | None:
@@ -132,10 +156,10 @@ class Card(_Part):
 def load_cards(path: Path) -> list[Card]:
     """All cards of a file. Raises ModelError with every fault that the file has."""
     try:
-        tables = tomllib.loads(read_file(path, _LARGEST_BYTES).decode("utf-8-sig"))
+        tables = load_toml(read_file(path, _LARGEST_BYTES).decode("utf-8-sig"), _MOST_KEYS)
     except ReadError as e:
         raise ModelError(str(e)) from None
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise ModelError(f"{path}: not a TOML file of cards: {_first_line(e)}") from None
     cards, faults = [], [f'unknown key "{key}": a card begins with [[card]]' for key in tables if key != "card"]
     found = tables.get("card", [])

@@ -1,5 +1,6 @@
 """All cards that came with edged."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,12 @@ class Catalogue:
         return did_you_mean(name, (card.name for card in self.cards))
 
 
+@functools.cache
 def load_catalogue(folder: Path | None = None) -> Catalogue:
-    """The cards of a folder, else the shipped ones. Raises ModelError for a broken card or a name that is used twice."""
+    """The cards of a folder, else the shipped ones; read once in the life of a process.
+
+    Raises ModelError for a broken card or a name that is used twice.
+    """
     folder = folder or shipped("models")
     cards = [card for path in sorted(folder.glob("*.toml")) for card in load_cards(path)]
     return to_catalogue(cards)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.errors import ModelError
-from edged.process.sandbox import SandboxError, ThrowAway
-from edged.system.shapes import WHOLE, Region
+from edged.process.sandbox import SandboxError, ThrowAway, handed_over, to_owner
+from edged.system.files import read_model
+from edged.system.shapes import LARGEST_PICTURE_PIXELS, WHOLE, Region
 
 LOAD_LIMIT_S = 30.0
 PICTURE_LIMIT_S = 20.0  # a decode and an inference; the largest of both take 2 s on a Pi Zero 2 W
 CRASHES_IN_A_ROW = 3  # then it is the model and not the pictures
-LARGEST_PIXELS = 64_000_000  # what the largest camera module for a Pi takes; three bytes each
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
@@ -53,14 +53,17 @@ def find_pictures(named: Iterable[Path]) -> Iterator[Path]:
 def look_at(pictures: Iterable[Path], ask: Ask) -> Iterator[Look]:
     """Classify one picture after the other. Raises ModelError when the model can't be used."""
     child: ThrowAway | None = None
-    crashes = 0
+    crashes = owner = 0
     try:
         for picture in pictures:
-            if child is None:
-                child = _start(ask)
             if picture.is_dir():
                 yield Look(picture, error="is a folder without pictures")
                 continue
+            if child is not None and owner != to_owner(picture):
+                child.close()
+                child = None
+            if child is None:
+                child, owner = _start(ask, picture), to_owner(picture)
             fields = {"picture": str(picture.absolute()), "region": ask.region, "crop": ask.crop, "top": ask.top}
             try:
                 kind, answer = child.ask("look", fields, PICTURE_LIMIT_S)
@@ -82,20 +85,24 @@ def look_at(pictures: Iterable[Path], ask: Ask) -> Iterator[Look]:
             child.close()
 
 
-def _start(ask: Ask) -> ThrowAway:
+def _start(ask: Ask, picture: Path) -> ThrowAway:
+    """Where root asks, with the rights of whom the picture belongs to."""
+    with handed_over(ask.model, lambda: read_model(ask.model), to_owner(picture)) as (path, passed):
+        return _load(ask, picture, path, passed)
+
+
+def _load(ask: Ask, picture: Path, path: Path, passed: int | None) -> ThrowAway:
+    environment = {"OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PICTURE_PIXELS), "OPENCV_LOG_LEVEL": "SILENT"}
     try:
-        child = ThrowAway(
-            "edged.vision.classify", {"OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PIXELS), "OPENCV_LOG_LEVEL": "SILENT"}
-        )
+        child = ThrowAway("edged.vision.classify", environment, picture, passed=passed)
     except SandboxError as lost:
         raise ModelError(f"the process that looks at pictures {lost}: edged or its libraries are not installed well") from None
-    model = {"path": str(ask.model), "sha256": ask.sha256, "labels": ask.labels, "output": ask.output, "threads": ask.threads}
+    model = {"path": str(path), "sha256": ask.sha256, "labels": ask.labels, "output": ask.output, "threads": ask.threads}
     try:
         kind, answer = child.ask("load", model, LOAD_LIMIT_S)
     except SandboxError as lost:
         raise ModelError(f"{ask.model}: the runtime {lost} while loading it: the file is damaged") from None
     if kind != "loaded":
         child.close()
-        reason = str(answer.get("reason", "it was not loaded"))
-        raise ModelError(reason if reason.startswith(f"{ask.model}: ") else f"{ask.model}: {reason}")
+        raise ModelError(str(answer.get("reason", f"{ask.model}: it was not loaded")))
     return child

@@ -1,20 +1,36 @@
 """Bringing models into the store and taking them out: whole or not at all. The card is written last and removed first."""
 
 import contextlib
+import fcntl
 import hashlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
 
-from edged.errors import ModelError, WriteError
+from edged.errors import ModelError, ReadError, WriteError
 from edged.models.admission import Admission
 from edged.models.card import Card, load_cards
 from edged.models.labels import fit_labels, load_labels
-from edged.models.store import Installed, Store, check_name, to_bare_card, to_interface_of
+from edged.models.recast import forget_sibling
+from edged.models.store import Installed, Store, check_name, to_bare_card, to_facts_of
 from edged.models.tflite.graph import Interface
-from edged.system.files import SHARED, acting_for, read_model, sync_folder, take_away, write_file
+from edged.system.files import (
+    LARGEST_BYTES,
+    SHARED,
+    acting_for,
+    make_folder,
+    read_file,
+    read_model,
+    sync_folder,
+    take_away,
+    write_file,
+)
 
+_NEW = ".new"  # a folder in which a model's files are until they are whole
+_SUFFIXES = (".tflite", ".txt", ".svg", ".toml")  # of a model's files, in the order in which they get their names
 _ALIKE = 0.01  # the MACs of the same network agree within this
 
 
@@ -27,8 +43,13 @@ class Wish:
     name: str = ""
 
 
-def add(store: Store, path: Path, wish: Wish, admission: Admission | None) -> Installed:
-    """Install a file from anywhere. Tried first by `admission`, where one is given. Raises ModelError, WriteError."""
+def add(
+    store: Store, path: Path, wish: Wish, admission: Admission | None, check_change: Callable[[str], None] = lambda _: None
+) -> Installed:
+    """Install a file from anywhere. Tried first by `admission`, where one is given; check_change: as of `install`.
+
+    Raises ModelError, WriteError.
+    """
     model = read_model(path)
     card = to_card(store, path, model, wish)
     labels = store.labels_of(card, str(wish.labels or ""), path)
@@ -37,38 +58,117 @@ def add(store: Store, path: Path, wish: Wish, admission: Admission | None) -> In
         verdict = admission.admit(one, again=True)
         if not verdict.admitted:
             raise ModelError(f"{path}: refused: {verdict.reason}")
-    return install(store, one, model, own_labels=wish.labels is not None)
+    installed = install(store, one, model, own_labels=wish.labels is not None, check_change=check_change)
+    if admission is not None:
+        admission.make_sibling(installed)
+    return installed
 
 
-def install(store: Store, one: Installed, model: bytes, *, own_labels: bool) -> Installed:
-    """Write the three files, in the rights of whom the folder belongs to. Raises ModelError when the name is taken, WriteError."""
+def install(
+    store: Store,
+    one: Installed,
+    model: bytes,
+    *,
+    own_labels: bool,
+    report: bytes = b"",
+    replace: bool = False,
+    check_change: Callable[[str], None] = lambda _: None,
+) -> Installed:
+    """Write the files, in the rights of whom the folder belongs to. Raises ModelError when the name is taken, WriteError.
+
+    report: an SVG that is kept beside the model; replace: whether another model of the name may be replaced; check_change: raises
+    ModelError where the model of that name, which is there and is not what is written now, may not become another one.
+    """
     card = one.card
     held = {h.card.name: h for h in store.held()}.get(card.name)
     if held is not None and held.bundled:
         raise ModelError(f"the name {card.name} belongs to a bundled model: choose another with --as")
-    if held is not None and hashlib.sha256(read_model(held.path)).hexdigest() != one.sha256:
+    if held is not None and not replace and hashlib.sha256(read_model(held.path)).hexdigest() != one.sha256:
         cure = f"'edged models remove {card.name}' first, or choose a name with --as"
         raise ModelError(f"another model is installed as {card.name}: {cure}")
-    target = store.folder / f"{card.name}.tflite"
+    files = {".tflite": model}
     if own_labels:
-        text = ("\n".join(one.labels) + "\n").encode()
-        card = card.model_copy(update={"labels": f"{card.name}.txt", "labels_sha256": hashlib.sha256(text).hexdigest()})
+        files[".txt"] = ("\n".join(one.labels) + "\n").encode()
+        card = card.model_copy(update={"labels": f"{card.name}.txt", "labels_sha256": hashlib.sha256(files[".txt"]).hexdigest()})
+    if report:
+        files[".svg"] = report
     card = card.model_copy(update={"file": "", "sha256": one.sha256, "bytes": len(model)})
+    files[".toml"] = tomlkit.dumps(card.to_toml()).encode()
+    target = store.folder / f"{card.name}.tflite"
+    if held is not None and not all(_holds(target.with_suffix(suffix), content) for suffix, content in files.items()):
+        check_change(card.name)
     with acting_for(store.folder):
-        try:
-            write_file(target, model, SHARED)
-            if own_labels:
-                write_file(target.with_suffix(".txt"), text, SHARED)
-            write_file(target.with_suffix(".toml"), tomlkit.dumps(card.to_toml()).encode(), SHARED)
-        except WriteError:
-            if held is None:
-                _clear(target)
-            raise
+        _write(target, files)
     return Installed(card, target, one.labels, one.sha256)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_file(path, LARGEST_BYTES) == content
+    except ReadError:
+        return False
+
+
+def _write(target: Path, files: dict[str, bytes]) -> None:
+    """All files of a model, beside `target`, the card last: whole on the disk before the first of them has its name.
+
+    Raises WriteError.
+    """
+    new = target.with_name(f".{target.stem}{_NEW}")
+    try:
+        make_folder(target.parent, 0o750)
+        with _alone(target.parent):
+            _sweep(target.parent)
+            for suffix, content in files.items():
+                write_file(new / f"{target.stem}{suffix}", content, SHARED)
+            _name(new, target)
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            take_away(new)
+
+
+def _name(new: Path, target: Path) -> None:
+    """Give each file in `new` its name, the card last. Raises OSError."""
+    for suffix in _SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            (new / f"{target.stem}{suffix}").replace(target.with_name(f"{target.stem}{suffix}"))
+    take_away(new)
+    sync_folder(target.parent)
+
+
+def sweep(store: Store) -> None:
+    """What a command left that was killed while it installed a model is taken away, or brought to its end where the files had
+    begun to get their names: then they are whole, and the model of before is not. Nothing where another one installs now."""
+    with contextlib.suppress(OSError), acting_for(store.folder), _alone(store.folder, wait=False):
+        _sweep(store.folder)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(f".*{_NEW}"):
+        name = left.name[1:].removesuffix(_NEW)
+        is_begun = not left.is_symlink() and (left / f"{name}.toml").is_file() and not os.path.lexists(left / f"{name}.tflite")
+        if is_begun:
+            _name(left, folder / f"{name}.tflite")
+        else:
+            take_away(left)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """No other command installs a model meanwhile. The lock ends with the process. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove(store: Store, name: str) -> None:
     """Raises ModelError for what is not installed or was bundled, WriteError."""
+    sweep(store)
     if name in store.damaged():  # what its card said nobody knows, and it need not be known to take it away
         path = store.folder / f"{name}.tflite"
     else:
@@ -78,6 +178,7 @@ def remove(store: Store, name: str) -> None:
         path = held.path
     try:
         with acting_for(store.folder):
+            forget_sibling(store.folder.parent, hashlib.sha256(read_model(path)).hexdigest() if path.is_file() else "")
             take_away(path.with_suffix(".toml"))
             _clear(path)
             sync_folder(store.folder)
@@ -90,8 +191,10 @@ def verify(store: Store, name: str, admission: Admission | None) -> str:
     if fault := store.damaged().get(name):
         return fault
     try:
-        one = store.open(store.held_by_name(name))
-        to_interface_of(read_model(one.path), one.path)
+        held = store.held_by_name(name)
+        store.forget(held.path)  # it is read, whatever is known of it
+        one = store.open(held)
+        to_facts_of(read_model(one.path), one.path)
         if admission is not None and not (verdict := admission.admit(one, again=True)).admitted:
             return verdict.reason
     except ModelError as fault:
@@ -101,13 +204,13 @@ def verify(store: Store, name: str, admission: Admission | None) -> str:
 
 def to_card(store: Store, path: Path, model: bytes, wish: Wish) -> Card:
     """The card for a file: the one that was given, the one of its hash, the one it is vouched for, or what its graph tells."""
-    interface = to_interface_of(model, path)
+    facts = to_facts_of(model, path)
     sha256 = hashlib.sha256(model).hexdigest()
     if wish.card is not None:
-        return _named(_given_card(wish.card, path, sha256, interface), wish.name)
+        return _named(_given_card(wish.card, path, sha256, facts.interface), wish.name)
     if known := store.by_sha256(sha256):
         return _named(known, wish.name)
-    bare = to_bare_card(path, model, interface, wish.name)
+    bare = to_bare_card(path, sha256, len(model), facts, wish.name)
     if vouched := (store.known_card(wish.name) if wish.name else None):
         if not _alike(vouched, bare):
             raise ModelError(f"{path}: this is no {wish.name}: its graph has {_shape(bare)}, the card says {_shape(vouched)}")
@@ -158,6 +261,6 @@ def _shape(card: Card) -> str:
 
 
 def _clear(target: Path) -> None:
-    for suffix in (".tflite", ".txt"):
+    for suffix in (".tflite", ".txt", ".svg"):
         with contextlib.suppress(OSError):
             take_away(target.with_suffix(suffix))

@@ -16,8 +16,8 @@ def load_labels(path: Path, sha256: str = "") -> tuple[str, ...]:
     try:
         content = read_file(path, LARGEST_LABELS_BYTES)
     except ReadError as e:
-        why = e.why.replace("is not a regular file", "not a file").replace("cannot be read", "the labels file cannot be read")
-        raise LabelsError(f"{path}: {why.removeprefix('is ')}: a labels file has one label a line") from None
+        why = "not a file" if e.kind == "no_file" else f"the labels file {e.why}"
+        raise LabelsError(f"{path}: {why}: a labels file has one label a line") from None
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise LabelsError(f"{path}: the labels file is not the one that its card names: its SHA-256 differs; copy it again")
     return to_labels(content, str(path))

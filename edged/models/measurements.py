@@ -10,10 +10,11 @@ from edged.errors import ReadError
 from edged.system.files import SHARED, SMALL_BYTES, acting_for, read_file, write_file
 
 _MOST = 2000
+_Amount, _Count = Field(ge=0, le=1e9), Field(ge=0, lt=2**53)  # what is no figure is damage, and is found out
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Verdict(_Entry):
@@ -27,11 +28,30 @@ class Verdict(_Entry):
 class Measured(_Entry):
     """Warm, frame in memory → scores, over `runs` inferences; memory: peak of the process that did it."""
 
-    p50_ms: float
-    p95_ms: float
-    memory_mb: float
-    threads: int
-    runs: int
+    p50_ms: float = _Amount
+    p95_ms: float = _Amount
+    memory_mb: float = _Amount
+    threads: int = Field(ge=1, lt=2**53)
+    runs: int = _Count
+
+
+class Recast(_Entry):
+    """What came of recasting a uint8 file to int8; `reason` says why the int8 file is not used, empty: it may be.
+
+    sha256: of the int8 file. sure: of so many test pictures the original's best score is at least 0.3; same: of those, the
+    first answer is the same; apart: the largest difference of any score; _ms: processor time of one inference on one core.
+    no_schema: the runtime can't do it, whatever the file.
+    """
+
+    sha256: str = ""
+    reason: str = ""
+    pictures: int = Field(0, ge=0)
+    sure: int = Field(0, ge=0)
+    same: int = Field(0, ge=0)
+    apart: float = Field(0.0, ge=0, le=1)
+    original_ms: float = Field(0.0, ge=0, le=1e9)
+    recast_ms: float = Field(0.0, ge=0, le=1e9)
+    no_schema: bool = False
 
 
 class _Pages(_Entry):
@@ -39,6 +59,7 @@ class _Pages(_Entry):
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
     measurements: dict[str, Measured] = Field(default_factory=dict)
     fits: dict[str, str] = Field(default_factory=dict)
+    recasts: dict[str, Recast] = Field(default_factory=dict)
 
 
 def load_pages(path: Path) -> _Pages:
@@ -61,14 +82,18 @@ class Measurements:
     def measurements(self) -> dict[str, Measured]:
         return self._load().measurements
 
+    def recast(self, key: str) -> Recast | None:
+        return self._load().recasts.get(key)
+
     def has_fit(self, key: str) -> bool:
         """Whether a fit with this key was brought to its end."""
         return key in self._load().fits
 
-    def enter(self, key: str, entry: Verdict | Measured | str) -> None:
-        """A verdict, a measurement, or what a fit chose. Raises WriteError."""
+    def enter(self, key: str, entry: Verdict | Measured | Recast | str) -> None:
+        """A verdict, a measurement, what came of recasting, or what a fit chose. Raises WriteError."""
         pages = self._load()
-        books: dict[type, dict[str, Any]] = {Verdict: pages.verdicts, Measured: pages.measurements, str: pages.fits}
+        books: dict[type, dict[str, Any]] = {Verdict: pages.verdicts, Measured: pages.measurements, Recast: pages.recasts}
+        books[str] = pages.fits
         book = books[type(entry)]
         book.pop(key, None)
         book[key] = entry

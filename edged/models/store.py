@@ -1,17 +1,20 @@
 """Which models are here: the bundled ones, and those in the state folder's `models/` (NAME.tflite, NAME.toml, NAME.txt)."""
 
-import hashlib
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ModelFileError
 from edged.models.card import NAME, Card, load_cards
 from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
+from edged.models.fingerprints import GraphFacts, fingerprints_in, to_graph_facts
 from edged.models.labels import fit_labels, load_labels
-from edged.models.tflite.graph import Interface, load_graph, to_interface
-from edged.system.files import read_model, shipped
+from edged.system.files import shipped
 from edged.system.text import printable
+
+_MOST_CARDS, _MOST_TOLD = 1000, 20  # of the state folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,15 @@ class Held:
 
 
 class Store:
-    """The models of one state folder. Any thread; nothing is kept in memory but the shipped cards."""
+    """The models of one state folder. Any thread; nothing is kept in memory but the shipped cards and the files' hashes."""
 
     def __init__(self, state_folder: Path, catalogue: Catalogue | None = None) -> None:
         self.folder = state_folder / "models"
         self.shipped = catalogue or load_catalogue()
+        self._prints = fingerprints_in(state_folder)
 
     def find(self, name_or_path: str, labels_file: str = "", family: str = "home") -> Installed:
-        """A model by name or path, or the smallest of `family` for "auto". Reads and hashes the file. Raises ModelError."""
+        """A model by name or path, or the smallest of `family` for "auto". Hashes a file that is new. Raises ModelError."""
         if name_or_path == "auto":
             return self.open(self.smallest(family), labels_file)
         if "/" in name_or_path or name_or_path.endswith(".tflite"):
@@ -69,6 +73,15 @@ class Store:
         """The cards in the state folder that can't be used: their models' names, as far as a file's name says one, and why."""
         return {path.stem: f"{error}; it is left out: 'edged models remove {path.stem}'" for path, error in self._own()[1].items()}
 
+    def left_out(self) -> list[str]:
+        """A sentence for each card that is left out, as far as people read: of many the first, and how many more there are."""
+        said = [printable(sentence) for sentence in self.damaged().values()]
+        more = len(said) - _MOST_TOLD
+        told = [*said[:_MOST_TOLD], f"{self.folder}: {more} more cards are left out"] if more > 0 else said
+        if self._count_cards() > _MOST_CARDS:
+            told.append(f"{self.folder}: holds more than {_MOST_CARDS} cards; by name, the others are not looked at")
+        return told
+
     def _own(self) -> tuple[dict[Path, list[Card]], dict[Path, str]]:
         """The state folder's cards by file, and what is wrong with the other files."""
         good, wrong = dict[Path, list[Card]](), dict[Path, str]()
@@ -80,10 +93,14 @@ class Store:
         return good, wrong
 
     def _card_files(self) -> list[Path]:
-        try:
-            return sorted(path for path in self.folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
-        except OSError:  # no folder, or none that this user may look into
-            return []
+        return sorted(self._names_of_cards())[:_MOST_CARDS]
+
+    def _count_cards(self) -> int:
+        return sum(1 for _ in self._names_of_cards())
+
+    def _names_of_cards(self) -> Iterator[Path]:
+        with contextlib.suppress(OSError):  # no folder, or none that this user may look into
+            yield from (path for path in self.folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
 
     def known_card(self, name: str) -> Card | None:
         """The shipped card of that name, else the state folder's."""
@@ -115,26 +132,45 @@ class Store:
         return min(known, key=lambda one: (one.card.million_macs or 0, one.card.bytes or 0))
 
     def open(self, held: Held, labels_file: str = "") -> Installed:
-        """Read and hash the file of a held model, and its labels. Raises ModelError when it is not what its card says."""
+        """The file of a held model, hashed where it is new, and its labels. Raises ModelError when it is not what its card says."""
         card, path = held.card, held.path
-        model = read_model(path)
-        sha256 = hashlib.sha256(model).hexdigest()
+        sha256, size = self._prints.sha256_of(path)
+        if card.sha256 and sha256 != card.sha256:  # nothing is refused for what is only remembered
+            self.forget(path)
+            sha256, size = self._prints.sha256_of(path)
         if card.sha256 and sha256 != card.sha256:
             cure = "reinstall edged" if held.bundled else f"'edged models remove {card.name}' and add it again"
             was = f"SHA-256 {sha256[:12]}…, not {card.sha256[:12]}…"
             raise ModelError(f"{path}: the file is not the one that was installed ({was}): {cure}")
-        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(len(model) / 1e6, 3))
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(size / 1e6, 3))
+
+    def graph_of(self, held: Held) -> GraphFacts:
+        """What the graph of a held model says. Raises ModelError."""
+        return self._prints.graph_of(held.path)
+
+    def forget(self, path: Path) -> None:
+        """A file turned out to be another one than it was: it is read again."""
+        self._prints.forget(path)
 
     def _find_file(self, path: Path, labels_file: str) -> Installed:
+        try:
+            return self._open_file(path, labels_file)
+        except ModelError:
+            if not self._prints.forget(path):
+                raise
+        return self._open_file(path, labels_file)  # nothing is refused for what is only remembered
+
+    def _open_file(self, path: Path, labels_file: str) -> Installed:
         """A bare file: its card is the catalogue's if its hash is known, else what the graph itself tells."""
-        model = read_model(path)
-        sha256 = hashlib.sha256(model).hexdigest()
+        sha256, size = self._prints.sha256_of(path)
         card = self.by_sha256(sha256)
         if card is None:
-            card = to_bare_card(path, model, to_interface_of(model, path))
+            with at_path(path):
+                facts = self._prints.graph_of(path)
+            card = to_bare_card(path, sha256, size, facts)
             if not labels_file:
                 raise ModelError(f"{path}: this file has no card, so it needs its labels: {_labels_cure(card)}")
-        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(len(model) / 1e6, 3))
+        return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(size / 1e6, 3))
 
     def by_sha256(self, sha256: str) -> Card | None:
         """The card of exactly this file, shipped or installed."""
@@ -152,27 +188,36 @@ class Store:
         return fit_labels(load_labels(where, card.labels_sha256), card.label_count, card.background_offset, str(where))
 
 
-def to_interface_of(model: bytes, path: Path) -> Interface:
-    """What the graph in these bytes takes and gives. Raises ModelError that begins with the path."""
+@contextlib.contextmanager
+def at_path(path: Path) -> Iterator[None]:
+    """A ModelError about the bytes of a file begins with its path."""
     try:
-        return to_interface(load_graph(model))
+        yield
+    except ModelFileError:
+        raise
     except ModelError as e:
         raise ModelError(f"{path}: {e}") from None
 
 
-def to_bare_card(path: Path, model: bytes, interface: Interface, name: str = "") -> Card:
-    """A card with what the graph tells, and no accuracy. Raises ModelError for a name that can't be one."""
-    graph = load_graph(model)
+def to_facts_of(model: bytes, path: Path) -> GraphFacts:
+    """What the graph in these bytes says. Raises ModelError that begins with the path."""
+    with at_path(path):
+        return to_graph_facts(model)
+
+
+def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: str = "") -> Card:
+    """A card with what the graph tells, and no accuracy. size: in bytes. Raises ModelError for a name that can't be one."""
+    interface = facts.interface
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "model")
     return Card(
         name=name,
         family="",
-        sha256=hashlib.sha256(model).hexdigest(),
-        bytes=len(model),
+        sha256=sha256,
+        bytes=size,
         px=max(interface.height, interface.width),
         dtype=interface.input_dtype,
-        million_macs=round(graph.macs().total / 1e6, 2) or None,
-        million_params=round(graph.params() / 1e6, 3) or None,
+        million_macs=round(facts.macs.total / 1e6, 2) or None,
+        million_params=round(facts.params / 1e6, 3) or None,
         label_count=interface.classes,
         output=interface.output,
         verified=False,

@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is not installed: make training-test")
 pytest.importorskip("litert_torch", reason="litert-torch is not installed: make training-test")
 
+import torch
+
 from tests.shared import SHARED, needs_shared
 
 TRAINING = Path(__file__).parents[2] / "models" / "training"
@@ -59,10 +61,20 @@ def test_somebody_s_own_photographs_become_a_file(photographs: Path, tmp_path: P
     checkpoint = work / "tuned.pt"
     run("features.py", *common, "--px", 96, "--checkpoint", checkpoint)
     run("head.py", *common, "--checkpoint", checkpoint)
+    weight = {}
+    for recipe in ("even", "near", "even,near,near"):
+        run("head.py", *common, "--checkpoint", checkpoint, "--recipe", recipe, "--to", "tried")
+        weight[recipe] = torch.load(work / "tried.head.pt", weights_only=True)["weight"]
+    assert torch.allclose(weight["even,near,near"], (weight["even"] + 2 * weight["near"]) / 3, atol=1e-5)
     found = json.loads(
         run("ship.py", *common, "--px", 96, "--checkpoint", checkpoint, "--models", models, "--test").splitlines()[-1]
     )
     assert (models / "own_0.25_96.tflite").stat().st_size == found["bytes"]
     assert found["tuned"] == [f"conv_{n}" for n in range(4, 27)] and found["kept"] == [f"conv_{n}" for n in range(4)]
     assert found["test"]["mean"] > 0.8
+    said = work / "said.npy"
+    assert "1 files" in run("says.py", "--data", photographs, "--to", said, models / "own_0.25_96.tflite")
+    run("tune.py", *common, "--to", "longer", "--from", checkpoint, "--teacher", said, "--px", 96, "--views", 64)
+    longer = torch.load(work / "longer.pt", weights_only=True)
+    assert (longer["before"], longer["done"]) == (4, 1)
     shutil.rmtree(work)

@@ -42,7 +42,11 @@ class Budget:
 
 @dataclass(slots=True)
 class Candidate:
-    """One model of the family; `why_not` is empty only for those that fit, and those that were not needed say so."""
+    """One model of the family; `why_not` is empty only for those that fit, and those that were not needed say so.
+
+    recast: what was measured is its int8 sibling, which is faster. named: share of photographs that its card's thresholds let it
+    name rightly; it decides between those of a family of which all cards say it, for that is what one gets.
+    """
 
     name: str
     top1: float | None
@@ -54,6 +58,13 @@ class Candidate:
     fits: bool = False
     why_not: str = ""
     refused: bool = False
+    recast: bool = False
+    named: float | None = None
+
+    @property
+    def worth(self) -> float | None:
+        """What is compared; None where nobody knows it."""
+        return None if self.top1 is None else self.top1 if self.named is None else self.named
 
 
 @dataclass(slots=True)
@@ -72,7 +83,10 @@ Measure = Callable[[Candidate], Measured]
 
 def choose(candidates: Sequence[Candidate], budget: Budget, measure: Measure) -> Choice:
     """`measure` raises ModelError for a model that is refused; that one is passed over. Those that come measured cost nothing."""
-    choice = Choice(budget, sorted(candidates, key=lambda c: (-(c.top1 or -1), c.macs.total)))
+    if any(c.top1 is not None and c.named is None for c in candidates):
+        for candidate in candidates:
+            candidate.named = None  # one measure for all, or they can not be compared
+    choice = Choice(budget, sorted(candidates, key=lambda c: (-(c.worth or -1), c.macs.total)))
     open_ = []
     for candidate in choice.candidates:
         candidate.why_not = _ruled_out(candidate, budget)
@@ -124,7 +138,7 @@ def _next(open_: list[Candidate], choice: Choice) -> Candidate | None:
 def _doubtful(open_: list[Candidate], choice: Choice) -> Candidate | None:
     """Of those above the answer the one that is least out of reach."""
     best = next((c for c in open_ if c.fits), None)
-    above = [c for c in open_ if _is_open(c, open_, choice) and (best is None or (c.top1 or 0) > (best.top1 or 0))]
+    above = [c for c in open_ if _is_open(c, open_, choice) and (best is None or (c.worth or 0) > (best.worth or 0))]
     near = [c for c in above if _expected_ms(c, open_) <= choice.budget.limit_ms * _DOUBT]
     return min(near, key=lambda c: _expected_ms(c, open_), default=None)
 
@@ -193,8 +207,9 @@ def _over(candidate: Candidate, budget: Budget) -> str:
 
 def _why_unmeasured(candidate: Candidate, choice: Choice) -> str:
     chosen = choice.chosen
-    if chosen is not None and (chosen.top1 or 0) >= (candidate.top1 or 0):
-        return f"not needed: {chosen.name} is at least as accurate and fits"
+    if chosen is not None and (chosen.worth or 0) >= (candidate.worth or 0):
+        better = "is at least as accurate" if candidate.named is None else "names as many for certain"
+        return f"not needed: {chosen.name} {better} and fits"
     if candidate.predicted_ms is not None and candidate.predicted_ms > choice.budget.limit_ms * _SLACK[-1]:
         return f"predicted {candidate.predicted_ms:.1f} ms of {choice.budget.limit_ms:g} ms; not measured"
     return "not measured"

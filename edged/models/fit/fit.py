@@ -9,9 +9,8 @@ from edged.errors import ModelError
 from edged.models.admission import Admission, Scene
 from edged.models.fit.choice import Budget, Candidate, Choice, choose
 from edged.models.measurements import Measured
+from edged.models.recast import is_candidate
 from edged.models.store import Installed, Store
-from edged.models.tflite.graph import load_graph
-from edged.system.files import read_model
 
 MEASURE_S = 2.5  # of inferences per model, if one takes less than a tenth of that; at least 20 are run
 
@@ -55,9 +54,15 @@ class Fitting:
 
         def measure(candidate: Candidate, installed: Installed) -> Measured:
             on_measure(candidate.name)
-            return self._admission.measure(installed, self._scene, self._threads, MEASURE_S, again=again)
+            limit_ms = budget.limit_ms
+            return self._admission.measure_both(installed, self._scene, self._threads, MEASURE_S, again=again, limit_ms=limit_ms)
 
-        fit = self._fit(family, budget, measure, again=again)
+        def recall(one: Installed) -> Measured | None:
+            if again or not self._admission.is_measured(one, self._scene, self._threads):
+                return None
+            return self._admission.recall_both(one, self._scene, self._threads)
+
+        fit = self._fit(family, budget, measure, recall)
         self._admission.remember(self._key(family, budget), fit.choice.chosen.name if fit.choice.chosen else "")
         return fit
 
@@ -73,11 +78,14 @@ class Fitting:
             raise NotMeasuredError(candidate.name)
 
         is_done = self._admission.ledger.has_fit(self._key(family, budget))
-        return self._fit(family, budget, measure)
+        return self._fit(family, budget, measure, lambda one: self._admission.recall_both(one, self._scene, self._threads))
 
     def _key(self, family: str, budget: Budget) -> str:
         """What a fit depends on: with any of it changed, more may have to be measured."""
-        members = " ".join(sorted(one.sha256[:16] for _, one in self.load_candidates(family)))
+        found = [one for _, one in self.load_candidates(family)]
+        members = " ".join(sorted(one.sha256[:16] for one in found))
+        if self._admission.recast and any(is_candidate(one) for one in found):
+            members += " and int8 siblings"
         limits = " ".join(f"{name}={limit:g}" for name, limit in budget.to_dict().items())
         return f"{self._admission.measurement_key_of(members, self._scene, self._threads)} | {family} | {limits}"
 
@@ -89,28 +97,39 @@ class Fitting:
                 continue
             try:
                 one = self._store.open(held)
-                graph = load_graph(read_model(held.path))
+                macs = self._store.graph_of(held).macs
             except ModelError as fault:
                 faults.append(str(fault))
                 continue
-            size_mb = round(held.path.stat().st_size / 1e6, 3)
-            found.append((Candidate(held.card.name, held.card.top1, graph.macs(), held.card.dtype, size_mb), one))
+            candidate = Candidate(held.card.name, held.card.top1, macs, held.card.dtype, one.size_mb, named=held.card.named)
+            found.append((candidate, one))
         if not found:
             cure = "run 'edged models add' or 'edged models pull'"
             raise ModelError("; ".join(faults) or f'no model of the family "{family}" is installed: {cure}')
         return found
 
-    def _fit(self, family: str, budget: Budget, measure: Callable[[Candidate, Installed], Measured], *, again: bool = False) -> Fit:
+    def _fit(
+        self,
+        family: str,
+        budget: Budget,
+        measure: Callable[[Candidate, Installed], Measured],
+        recall: Callable[[Installed], Measured | None],
+    ) -> Fit:
         began = time.monotonic()
         found = self.load_candidates(family)
         installed = {candidate.name: one for candidate, one in found}
         for candidate, one in found:
-            candidate.measured = None if again else self._admission.recall(one.sha256, self._scene, self._threads)
+            candidate.measured = recall(one)
         choice = choose(
             [candidate for candidate, _ in found], budget, lambda candidate: measure(candidate, installed[candidate.name])
         )
-        chosen = installed[choice.chosen.name] if choice.chosen else None
+        for candidate, one in found:
+            candidate.recast = candidate.measured is not None and self._to_run(one) is not one
+        chosen = self._to_run(installed[choice.chosen.name]) if choice.chosen else None
         return Fit(choice, self._admission.board.key, time.monotonic() - began, chosen)
+
+    def _to_run(self, one: Installed) -> Installed:
+        return self._admission.to_run(one, self._scene, self._threads)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
@@ -122,6 +141,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "p50_ms": measured.p50_ms if measured else None,
         "p95_ms": measured.p95_ms if measured else None,
         "memory_mb": measured.memory_mb if measured else None,
+        "recast": candidate.recast,
         "size_mb": candidate.size_mb,
         "threads": measured.threads if measured else None,
         "fits": candidate.fits,

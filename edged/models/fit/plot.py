@@ -7,7 +7,11 @@ from xml.sax.saxutils import escape
 
 _WIDE, _HIGH = 860, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 44, 56
+_LETTER_PX, _LABEL_PX, _BESIDE_PX = 6.4, 10, 9  # of a label's font, about
+_SHIFTS_PX = tuple(sign * step for step in range(0, 72, 6) for sign in (1, -1))
 _INK, _FAINT, _GOOD, _BUDGET = "#222", "#bbb", "#1a7f37", "#c2410c"
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def to_svg(fit: dict[str, Any]) -> str:
@@ -28,12 +32,26 @@ def to_svg(fit: dict[str, Any]) -> str:
         drawn.append(_text(x + 5, _TOP + 12, f"budget {limit_ms:g} ms", colour=_BUDGET))
     frontier = " ".join(f"{to_x(ms):.1f},{to_y(top1):.1f}" for ms, top1 in to_frontier(placed))
     drawn.append(f'<polyline points="{frontier}" fill="none" stroke="{_FAINT}" stroke-width="2"/>')
+    taken: list[Box] = []
     for candidate in placed:
         best = (_ms(candidate), candidate["top1"]) in to_frontier(placed)
-        drawn += _dot(
-            candidate, to_x(_ms(candidate)), to_y(candidate["top1"]), chosen=candidate["name"] == fit["chosen"], best=best
-        )
+        x, y = to_x(_ms(candidate)), to_y(candidate["top1"])
+        box = to_place(x, y, _label(candidate), at_left=best, taken=taken)
+        taken.append(box)
+        drawn += _dot(candidate, x, y, box, chosen=candidate["name"] == fit["chosen"], best=best)
     return _page(fit, drawn)
+
+
+def to_place(x: float, y: float, label: str, *, at_left: bool, taken: Sequence[Box]) -> Box:
+    """Where the label of a dot at x, y stands: beside it, or as little above or below as leaves the others readable. Pure."""
+    wide = len(label) * _LETTER_PX
+    left = x - _BESIDE_PX - wide if at_left else x + _BESIDE_PX
+    places = [(left, y + shift - _LABEL_PX / 2, left + wide, y + shift + _LABEL_PX / 2) for shift in _SHIFTS_PX]
+    return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def to_frontier(placed: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -55,18 +73,21 @@ def _limit_ms(budget: dict[str, float]) -> float | None:
     return min(limits, default=None)
 
 
-def _dot(candidate: dict[str, Any], x: float, y: float, *, chosen: bool, best: bool) -> list[str]:
+def _label(candidate: dict[str, Any]) -> str:
+    return str(candidate["name"]).removeprefix("mobilenet_")
+
+
+def _dot(candidate: dict[str, Any], x: float, y: float, box: Box, *, chosen: bool, best: bool) -> list[str]:
     """Names of the frontier stand at its left, where nothing is; the others at the right of their dots."""
     measured = candidate["p95_ms"] is not None
     colour = _GOOD if chosen else _INK
     fill = colour if measured else "white"
     radius = 7 if chosen else 4
-    name = candidate["name"].removeprefix("mobilenet_")
     weight = ' font-weight="bold"' if chosen else ""
     return [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{colour}"/>',
-        f'<text x="{x - 9 if best else x + 9:.1f}" y="{y + 4:.1f}" font-size="11" text-anchor="{"end" if best else "start"}" '
-        f'fill="{colour}"{weight}>{escape(name)}</text>',
+        f'<text x="{x - 9 if best else x + 9:.1f}" y="{box[3] - 1:.1f}" font-size="11" text-anchor="{"end" if best else "start"}" '
+        f'fill="{colour}"{weight}>{escape(_label(candidate))}</text>',
     ]
 
 

@@ -20,10 +20,10 @@ _OPERATIONS = {  # those that decide something here, or that MobileNets have
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
     9: "FULLY_CONNECTED", 11: "L2_NORMALIZATION", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6",
     22: "RESHAPE", 23: "RESIZE_BILINEAR", 25: "SOFTMAX", 32: "CUSTOM", 34: "PAD", 40: "MEAN", 43: "SQUEEZE", 56: "ARG_MAX",
-    114: "QUANTIZE", 117: "HARD_SWISH",
+    65: "SLICE", 75: "SQRT", 114: "QUANTIZE", 117: "HARD_SWISH",
 }  # fmt: skip
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
-_SHAPING = {"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE"}  # they change no score
+_SHAPING = {"RESHAPE", "SQUEEZE", "SLICE", "QUANTIZE", "DEQUANTIZE"}  # they change no score
 
 
 @dataclass(frozen=True, slots=True)

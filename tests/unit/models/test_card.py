@@ -137,3 +137,14 @@ def test_a_broken_labels_file_is_told(content: bytes, says: str) -> None:
 
 def test_labels_come_as_people_write_them() -> None:
     assert to_labels("\ufeffcat\r\n dog \r\n\r\n".encode(), "x") == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "labels", ["/etc/edged/mqtt_password", "../../etc/passwd", "labels/../../../etc/passwd", "..", ".", "./x", "a//b", "a/", "/"]
+)
+def test_the_labels_of_a_card_lie_beside_it_and_nowhere_else(tmp_path: Path, labels: str) -> None:
+    """Else a card from a stranger makes a label of a password, which every subscriber is told."""
+    with pytest.raises(ModelError, match="labels: String should match"):
+        load_cards(_file(tmp_path, f"{TABLE}background_offset=1\nlabels='{labels}'"))
+    for fine in ("labels/imagenet_1001.txt", "x.txt", "_own-2.txt", ""):
+        assert load_cards(_file(tmp_path, f"{TABLE}labels='{fine}'"))[0].labels == fine

@@ -44,6 +44,16 @@ def test_a_card_that_is_no_file(store: Store) -> None:
     assert list(store.folder.iterdir()) == []
 
 
+def test_a_folder_full_of_junk_is_told_in_a_few_sentences(store: Store) -> None:
+    """Each sentence stands in `health`, which is a message of a bounded size."""
+    for number in range(1100):
+        (store.folder / f"x{number:04}\n\x1b[2J.toml").write_text(TORN)
+    said = store.left_out()
+    assert len(said) == 22 and said[20].endswith("980 more cards are left out") and "more than 1000 cards" in said[21]
+    assert all(line.isprintable() for line in said) and sum(map(len, said)) < 16_000
+    assert store.find("auto") and len(store.damaged()) == 1000
+
+
 def test_a_store_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("x")
     assert Store(tmp_path).find("auto") and Store(tmp_path).damaged() == {}

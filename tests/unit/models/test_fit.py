@@ -1,5 +1,6 @@
 """Choosing: never on a prediction alone, never more measurements than promised, and as good as measuring everything."""
 
+import itertools
 import random
 
 import pytest
@@ -13,7 +14,7 @@ from edged.models.catalogue import load_catalogue
 from edged.models.fit.choice import MOST_MEASURED, Budget, Candidate, choose
 from edged.models.fit.cost import Point, to_cost
 from edged.models.fit.fit import to_threads
-from edged.models.fit.plot import to_frontier, to_svg
+from edged.models.fit.plot import to_frontier, to_place, to_svg
 from edged.models.measurements import Measured
 from edged.models.tflite.graph import Macs, load_graph
 from edged.system.files import read_model, shipped
@@ -184,12 +185,12 @@ def test_the_picture_shows_the_frontier_and_the_budget() -> None:
 MS_A_MILLION = 0.03  # of int8 multiply-adds on one thread of a processor with AVX2
 
 
-@pytest.mark.parametrize(("times_slower", "chosen"), [(1.0, "home_1.0_160"), (20.0, "home_0.5_160"), (60.0, "home_0.5_128")])
+@pytest.mark.parametrize(("times_slower", "chosen"), [(1.0, "home_1.0_192"), (20.0, "home_0.5_160"), (60.0, "home_0.5_128")])
 def test_the_bundled_family_has_one_for_each_board(times_slower: float, chosen: str) -> None:
     """With half a frame's time at 5 fps, which is what `auto` takes where nothing is set: 100 ms."""
     cards = [card for card in load_catalogue().cards if card.family == "home"]
     graphs = {card.name: load_graph(read_model(shipped("models", card.file))) for card in cards}
-    family = [Candidate(card.name, card.top1, graphs[card.name].macs(), card.dtype, 1.0) for card in cards]
+    family = [Candidate(card.name, card.top1, graphs[card.name].macs(), card.dtype, 1.0, named=card.named) for card in cards]
 
     def measure(candidate: Candidate) -> Measured:
         ms = candidate.macs.total / 1e6 * MS_A_MILLION * times_slower
@@ -198,4 +199,28 @@ def test_the_bundled_family_has_one_for_each_board(times_slower: float, chosen: 
     found = choose(family, to_budget(Settings(), free_mb=float("inf")), measure)
     assert found.chosen is not None and found.chosen.name == chosen
     fitting = [one for one in family if measure(one).p95_ms <= 100.0]
-    assert found.chosen.top1 == max(one.top1 or 0 for one in fitting)
+    assert found.chosen.named == max(one.named or 0 for one in fitting)
+
+
+def test_what_is_named_decides_where_all_cards_say_it() -> None:
+    """The larger one is right less often by its best answer, and sure more often at its own thresholds."""
+    little = Candidate("little", 0.90, Macs(1, 5), "int8", 1.0, named=0.67)
+    large = Candidate("large", 0.89, Macs(2, 9), "int8", 4.0, named=0.72)
+    measure = SimulatedBoard(0.1, 0.1)
+    found = choose([little, large], Budget(), measure)
+    assert found.chosen is large and [one.name for one in found.candidates] == ["large", "little"]
+    assert not little.measured and little.why_not == "not needed: large names as many for certain and fits"
+    own = Candidate("own", 0.80, Macs(1, 4), "int8", 1.0)  # its card says no such thing
+    found = choose([little, large, own], Budget(), measure)
+    assert found.chosen is little, "then the accuracy decides, which all of them have"
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_labels_of_dots_that_lie_close_do_not_cover_each_other(count: int) -> None:
+    taken: list[tuple[float, float, float, float]] = []
+    for number in range(count):
+        taken.append(to_place(100 + number, 200 + number, "v1_0.75_224_quant", at_left=False, taken=taken))
+    for one, other in itertools.combinations(taken, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1], (one, other)
+    alone = to_place(100, 200, "x", at_left=True, taken=[])
+    assert alone[2] < 100 and alone[1] < 200 < alone[3]
