@@ -20,8 +20,6 @@ from edged.system.tasks import Tasks, Turns
 
 log = logging.getLogger("edged")
 
-WAITING = "it is in use and proves itself as soon as the camera gives frames"
-
 
 class Apply:
     """Thread: the event loop's."""
@@ -45,6 +43,11 @@ class Apply:
     def active(self) -> Active:
         """What runs, and comes back after each restart of the vision process. On trial something else may be used."""
         return self.switcher.active
+
+    @property
+    def told(self) -> dict[str, str]:
+        """For who asks: the model that runs, and the one on trial, "" for none."""
+        return {"model": self.active.name, "trial": self.switcher.trial}
 
     @property
     def faults(self) -> list[StandingFault]:
@@ -71,7 +74,7 @@ class Apply:
         """Use this model, on trial where another one runs. A note for people. Raises ModelError, and the old one runs."""
         if self.recovery.is_safe:
             self._switch(self.switcher.replace(active))
-            return ""
+            return "it is loaded now that safe mode ends"
         if active.is_same(self.active):
             self._switch(self.switcher.withdraw())
             self.describe(active)
@@ -188,7 +191,7 @@ class Apply:
                 case switcher.Refuse(active, reason, is_late):
                     self._refused(active, reason, is_late=is_late)
                 case switcher.Wait():
-                    self._tell_asker(WAITING)
+                    self._tell_asker(f"it is proven when the camera gives frames; if it fails then, {self.active.name} runs again")
                 case switcher.Lose(active, reason):
                     self._effects.refusal(active.name, reason)
                     self._recover(self.recovery.unusable(self.now_s(), active.name, reason))
@@ -209,7 +212,7 @@ class Apply:
             self._answer.set_exception(error)
         elif is_late and self.governor.is_asking and self.governor.name == active.name:
             self.refuse_step(error)
-        elif is_late:  # whoever asked was told that it is in use
+        elif is_late:  # whoever asked was told that it is still to be proven
             self.behind(error, self.settings)
             self.begin_ladder(self.selector, self.active)
 

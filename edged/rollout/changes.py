@@ -16,6 +16,7 @@ from edged.config.profile import FILE
 from edged.config.reading import Settings
 from edged.errors import ConfigError, EdgedError, ModelError
 from edged.faults import StandingFault
+from edged.rollout.active import Active
 from edged.rollout.apply import Apply
 from edged.rollout.effects import Effects
 from edged.rollout.governor import Step
@@ -111,10 +112,10 @@ class Changes:
         except EdgedError as error:
             log.error("%s: %s is not used: %s", door, wish, error)
             raise
-        new = to_new()
         if sentence := intent.keep(wish, door):
             log.warning("%s", sentence)
             note = " ".join(filter(None, (note, sentence)))
+        new = to_new()
         await self._use(new)
         change = to_change(before, new)
         return self._to_done(change, list(change.at_start), note)
@@ -127,6 +128,18 @@ class Changes:
             return  # it was told when it was refused
         except EdgedError as error:
             self._effects.refusal(wish, str(error))
+
+    async def tune(self, values: dict[str, Any], door: str) -> dict[str, Any]:
+        """Single keys beside the file, None for what the file says. Raises ConfigError, and then nothing was changed."""
+        intent, before = self._apply.intent, self._apply.settings
+        if sentence := intent.tune(values, door):
+            log.warning("%s", sentence)
+        new = intent.settings()
+        if not self._needs_model(new):
+            await self._use(new)
+        change = to_change(before, new)
+        log.info("%s: %s", door, ", ".join(change.keys) or "nothing changed")
+        return self._to_done(change, list(change.at_start), sentence)
 
     # the hour
 
@@ -191,25 +204,43 @@ class Changes:
     # the background fit
 
     def begin_fit(self) -> None:
-        """`auto` on a board that it does not know. One that goes on for other settings ends."""
+        """`auto` on a board that it does not know, or a uint8 model that was never recast. One for other settings ends."""
         self.close()
         self._fit.fault = None
-        if self._apply.selector.needs_fit:
-            self._fitting = self._tasks.do(self._measure(self._apply.selector))
+        selector = self._apply.selector
+        if selector.needs_fit:
+            self._fitting = self._tasks.do(self._measure(selector))
+        elif selector.needs_recast(self._apply.chosen):
+            self._fitting = self._tasks.do(self._recast(selector, self._apply.chosen))
 
     def close(self) -> None:
         if self._fitting is not None:
             self._fitting.cancel()
 
+    async def _recast(self, selector: Selector, running: Active) -> None:
+        """The int8 sibling of what runs; what can't be tried now is tried at the next start."""
+        try:
+            sibling = await selector.recast(running)
+        except ModelError as error:
+            log.warning("model %s is not recast to int8: %s", running.name, error)
+            return
+        if not sibling.is_same(running):
+            await self._begin_with(selector, sibling, "its int8 sibling")
+
     async def _measure(self, selector: Selector) -> None:
-        apply = self._apply
         chosen = await self._fit.run(selector.fit)
+        if chosen is not None:
+            await self._begin_with(selector, chosen, "auto")
+
+    async def _begin_with(self, selector: Selector, chosen: Active, who: str) -> None:
+        """What was found beside the running one, on trial as soon as nothing else is; unless it was overtaken."""
+        apply = self._apply
         while apply.turns.is_busy:
             await apply.turns.until_idle()
-        if chosen is None or apply.selector is not selector:
+        if apply.selector is not selector:
             return
         try:
-            await apply.turns.take(selector, lambda: apply.try_model(chosen, selector.limit_ms), _overtaken("auto"))
+            await apply.turns.take(selector, lambda: apply.try_model(chosen, selector.limit_ms), _overtaken(who))
         except ModelError as error:
             apply.behind(error, apply.settings)
             return
@@ -237,7 +268,11 @@ class Changes:
             self._effects.refusal(new.model.name, str(error))
             raise
         self.doing = f"model {active.name} is loaded, and proves itself on the camera's frames"
-        note = await self._apply.try_model(active, selector.limit_ms)
+        try:
+            note = await self._apply.try_model(active, selector.limit_ms)
+        except ModelError:  # its file may be another one than it was
+            await asyncio.to_thread(selector.forget, active)
+            raise
         self._apply.begin_ladder(selector, active)
         self.begin_fit()
         return note
@@ -248,7 +283,7 @@ class Changes:
             self._apply.touched()
 
     def _to_done(self, change: ConfigDiff, at_start: list[str], note: str) -> dict[str, Any]:
-        return {"changed": list(change.keys), "at_start": at_start, "model": self._apply.active.name, "note": note}
+        return {"changed": list(change.keys), "at_start": at_start, "note": note, **self._apply.told}
 
 
 def _with_model_of(wanted: Settings, old: Settings) -> Settings:

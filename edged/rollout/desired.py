@@ -5,14 +5,27 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edged.config.complete import is_path
 from edged.config.machine import read_parts
 from edged.config.profile import FILE, MARK, to_hour, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
+from edged.config.tuning import with_tuned
 from edged.errors import ConfigError, ReadError, WriteError
-from edged.rollout.override import Override, clear_override, load_override, save_override, to_override, to_section
+from edged.rollout.override import (
+    Override,
+    TunedKeys,
+    clear_override,
+    load_override,
+    load_tuned,
+    save_override,
+    save_tuned,
+    to_override,
+    to_section,
+    to_tuned,
+)
 from edged.system.clock import Clock
 from edged.system.files import read_file
 
@@ -31,6 +44,7 @@ class Intent:
         self._state_folder = reading.settings.state_folder
         self._was_set = False
         self.override: Override | None = None
+        self.tuned = TunedKeys()
         self.fault = ""  # why the file, as it is now, is not followed
         self.follow(reading)
 
@@ -65,7 +79,11 @@ class Intent:
         """What shall run now, or would with another file or wish. Raises ConfigError for a profile that is not there."""
         file = self.file if file is None else file
         wish = self._holding(file) if wish is None else wish
-        return with_wish(file, "" if wish == FILE else wish, self.minute())
+        wished = with_wish(file, "" if wish == FILE else wish, self.minute())
+        try:
+            return with_tuned(wished, self.tuned.holding(file))
+        except ConfigError:  # together with what the file says now they make no sense, and the file wins
+            return wished
 
     def _holding(self, file: Settings) -> str:
         """The wish, if it is for this `[model]`, and not for a profile that is no more."""
@@ -105,6 +123,9 @@ class Intent:
         if self.override is None:
             with contextlib.suppress(WriteError):
                 clear_override(self._state_folder)
+        self.tuned = load_tuned(self.file)
+        with contextlib.suppress(WriteError):
+            save_tuned(self._state_folder, self.tuned)
 
     def here(self, settings: Settings) -> Settings:
         """The settings in the state folder that this daemon has: it can't move while it runs."""
@@ -116,8 +137,25 @@ class Intent:
         try:
             if self.override is None:
                 clear_override(self._state_folder)
+                self.tuned = TunedKeys()
+                save_tuned(self._state_folder, self.tuned)
             else:
                 save_override(self._state_folder, self.override)
+        except WriteError as error:
+            return f"{error}; after the next start the file decides again"
+        return ""
+
+    def tune(self, values: dict[str, Any], door: str) -> str:
+        """Single keys beside the file, None for those that are to be as the file says. A sentence when they can't be kept.
+
+        Raises ConfigError with every fault, and then nothing was changed.
+        """
+        merged = {key: value for key, value in (self.tuned.holding(self.file) | values).items() if value is not None}
+        wish = self.wish
+        with_tuned(with_wish(self.file, "" if wish == FILE else wish, self.minute()), merged)
+        self.tuned = to_tuned(self.file, merged, door)
+        try:
+            save_tuned(self._state_folder, self.tuned)
         except WriteError as error:
             return f"{error}; after the next start the file decides again"
         return ""

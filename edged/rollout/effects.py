@@ -22,26 +22,21 @@ STOP_S = 1.0  # of the 3 s that a SIGTERM may take, what the vision process gets
 class Effects:
     """Thread: the event loop's. Every method is one-way."""
 
-    def __init__(self, vision: Supervision, publisher: Courier, dispatch: Dispatch) -> None:
-        self._vision, self._publisher, self._dispatch = vision, publisher, dispatch
+    def __init__(
+        self,
+        vision: Supervision,
+        publisher: Courier,
+        dispatch: Dispatch,
+        ask_snapshot: Callable[[dict[str, Any], str, int], None],
+    ) -> None:
+        """ask_snapshot: with the limits of a JPEG, what it is for, and when that happened."""
+        self._vision, self._publisher, self._dispatch, self._ask_snapshot = vision, publisher, dispatch, ask_snapshot
         self._told: Model | None = None
-        # who asks for one is also who takes its parts
-        self.ask_snapshot: Callable[[dict[str, Any], str, int], None] = lambda _limits, _why, _event_ns: None
 
     # the vision process
 
     def load(self, load: Load) -> None:
-        installed = load.active.installed
-        fields = {
-            "number": load.number,
-            "path": str(installed.path),
-            "sha256": installed.sha256,
-            "labels": len(installed.labels),
-            "output": installed.card.output,
-            "threads": load.active.threads,
-            "trial": load.trial,
-        }
-        self._must_hear("load", fields)
+        self._must_hear("load", load.to_dict())
 
     def settle(self, keep: bool) -> None:
         self._must_hear("settle", {"keep": keep})
@@ -80,7 +75,7 @@ class Effects:
         self._publisher.tell_results(settings.mqtt.result_fps)
         limits = to_jpeg_limits(settings)
         self._publisher.on_event = (
-            (lambda at_ns: self.ask_snapshot(limits, "on_event", at_ns)) if settings.snapshot.on_event else None
+            (lambda at_ns: self._ask_snapshot(limits, "on_event", at_ns)) if settings.snapshot.on_event else None
         )
 
     async def follow(self, old: Settings, new: Settings, used: Active, *, is_blind: bool) -> None:
@@ -116,6 +111,7 @@ class Effects:
             card=active.name,
             wish=wish,
             sha256=active.installed.sha256,
+            recast_of=active.installed.card.recast_of,
             chosen=active.why,
             governor=active.governed,
             measurement=Measurement(size_mb=size_mb, **measured.model_dump(exclude={"runs"})) if measured else None,

@@ -15,6 +15,7 @@ from edged.config.reading import Reading, to_settings
 from edged.config.source import Source, parse_source
 from edged.errors import ConfigError, ModelError, ReadError
 from edged.models.card import Card
+from edged.models.fingerprints import fingerprints_in
 from edged.models.measurements import Measured
 from edged.models.store import Installed
 from edged.rollout.active import Active
@@ -33,7 +34,7 @@ class _Pair(BaseModel):
     model_sha256: _Hash
     labels_sha256: _Hash
     card: dict[str, Any]
-    threads: int
+    threads: int = Field(ge=1, le=1024)
     chosen: str
     measured: Measured | None
 
@@ -47,7 +48,7 @@ class LastGood:
     """Thread: any one at a time."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / _FOLDER
+        self._folder, self._prints = state_folder / _FOLDER, fingerprints_in(state_folder)
 
     def remember(self, source: Source, wish: str, running: Active) -> None:
         """Keep what runs. Writes only what changed. Raises WriteError or ModelError, and then the one before still holds."""
@@ -106,14 +107,15 @@ class LastGood:
             return None
         path = self._folder / pair.model_sha256
         try:
-            labels, model = read_file(self._folder / pair.labels_sha256, SMALL_BYTES, follow=False), read_model(path)
-            if _hash(model) != pair.model_sha256 or _hash(labels) != pair.labels_sha256:
+            labels = read_file(self._folder / pair.labels_sha256, SMALL_BYTES, follow=False)
+            sha256, size = self._prints.sha256_of(path)
+            if sha256 != pair.model_sha256 or _hash(labels) != pair.labels_sha256:
                 return None
             card = Card.model_validate(pair.card)
             names = tuple(labels.decode().split("\n"))
         except (ReadError, ModelError, ValidationError, UnicodeDecodeError):
             return None
-        installed = Installed(card, path, names, pair.model_sha256, round(len(model) / 1e6, 3))
+        installed = Installed(card, path, names, pair.model_sha256, round(size / 1e6, 3))
         return Active(installed, pair.threads, pair.chosen, pair.measured)
 
     def _is_whole(self, name: str) -> bool:

@@ -1,11 +1,13 @@
 """What the way back leads to: the last good pair, what was kept of the model, or the smallest model. Reads, decides nothing."""
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from edged.config.diff import to_change
 from edged.config.parts import to_wanted
 from edged.config.reading import Settings
 from edged.errors import ConfigError
+from edged.models.store import Store
 from edged.rollout.active import Active
 from edged.rollout.desired import Intent
 from edged.rollout.last_good import LastGood
@@ -37,6 +39,7 @@ def load_pair(last_good: LastGood, intent: Intent, settings: Settings, active: A
 
 async def find_another(last_good: LastGood, settings: Settings, active: Active, why: str) -> Active:
     """For a model whose file is no more: what was kept of it or of another, else the smallest. Raises ModelError."""
+    await asyncio.to_thread(Store(settings.state_folder).forget, active.installed.path)
     kept = last_good.running()
     if kept is not None and kept.installed.path != active.installed.path:
         return replace(kept, why=f"last good: {why}")

@@ -8,9 +8,9 @@ from dataclasses import replace
 from edged.errors import EdgedError, ModelError
 from edged.faults import StandingFault, to_standing
 from edged.models.admission import Admission
-from edged.models.background import Wanted, admit_beside, fit_beside
-from edged.models.fit.fit import Fit, Fitting, NotMeasuredError
-from edged.models.measurements import Measured, Verdict
+from edged.models.background import Wanted, admit_beside, begin_with, fit_beside, recast_beside
+from edged.models.fit.fit import Fit, Fitting
+from edged.models.measurements import Verdict
 from edged.models.store import Installed, Store
 from edged.rollout.active import Active
 from edged.rollout.governor import Governor, Rung
@@ -25,10 +25,10 @@ class Selector:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._store, self._admission = Store(wanted.state_folder), Admission(wanted.state_folder)
+        self._store, self._admission = Store(wanted.state_folder), Admission(wanted.state_folder, recast=wanted.recast)
         self._fitting = Fitting(self._store, self._admission, wanted.scene, wanted.threads)
         self._fit: Fit | None = None
-        self.damaged = tuple(self._store.damaged().values())  # cards that are left out, and why
+        self.damaged = tuple(self._store.left_out())  # cards that are left out, and why
 
     @property
     def wanted(self) -> Wanted:
@@ -72,15 +72,31 @@ class Selector:
     async def fit(self) -> Active | None:
         """Measure in a process beside this one, and what it chose; None when nothing fits. Raises ModelError when it failed."""
         await fit_beside(self._wanted)
-        return await asyncio.to_thread(self._recall)
+        installed, self._fit = await asyncio.to_thread(begin_with, self._store, self._fitting, self._wanted)
+        return self._to_chosen(installed)
+
+    def needs_recast(self, running: Active) -> bool:
+        """The model could have an int8 sibling, and nobody has tried yet."""
+        return self._admission.may_have_sibling(running.installed)
+
+    async def recast(self, running: Active) -> Active:
+        """The same model as its int8 sibling, made in a process beside this one, where that may be used and is faster; else as
+        it was. Raises ModelError where it could not be tried."""
+        held = running.installed
+        await recast_beside(replace(self._wanted, name=held.card.name if self._wanted.name == "auto" else self._wanted.name))
+        if told := await asyncio.to_thread(self._admission.tell_sibling, held):
+            log.info("model %s is %s", running.name, told)
+        return await asyncio.to_thread(self._running, held, running.why)
 
     def governor(self, running: Active, now_s: float) -> Governor:
         """The ladder below `running`: only admitted models of its family, each faster than the one above it."""
         rungs = [Rung(running.name, running.measured.p50_ms if running.measured else 1.0)]
         if self._fit is not None and running.measured is not None:
+            worth = {candidate.name: candidate.worth for candidate in self._fit.choice.candidates}
+            above = worth.get(running.name, running.installed.card.top1) or 1
             for candidate in self._fit.choice.candidates:
                 ms = candidate.measured.p50_ms if candidate.measured else candidate.predicted_ms
-                smaller = ms and ms < rungs[-1].ms * 0.9 and (candidate.top1 or 0) < (running.installed.card.top1 or 1)
+                smaller = ms and ms < rungs[-1].ms * 0.9 and (candidate.worth or 0) < above
                 if ms and smaller and (candidate.measured or self._is_admitted(candidate.name)):
                     rungs.append(Rung(candidate.name, ms))
         return Governor(rungs, self._wanted.budget.limit_ms, now_s)
@@ -91,6 +107,10 @@ class Selector:
             return chosen
         return self._running(self._store.find(name, self._wanted.labels), chosen.why)
 
+    def forget(self, refused: Active) -> None:
+        """What is known of a model's file: it is read again when it is asked for again."""
+        self._store.forget(refused.installed.path)
+
     @staticmethod
     def _check(installed: Installed, verdict: Verdict | None) -> None:
         """Raises ModelError for a model that was refused."""
@@ -99,9 +119,10 @@ class Selector:
 
     def _find(self, why: str) -> Active | Installed:
         """What `auto` chose before; else a model that is yet to be admitted."""
-        if self._wanted.name == "auto" and (chosen := self._recall()) is not None:
+        installed, self._fit = begin_with(self._store, self._fitting, self._wanted)
+        if (chosen := self._to_chosen(installed)) is not None:
             return replace(chosen, why=chosen.why if why == "config" else f"{why}: {chosen.why}")
-        return self._store.find(self._wanted.name, self._wanted.labels, self._wanted.family)
+        return installed
 
     def _begun(self, installed: Installed, why: str) -> Active:
         if self._wanted.name != "auto":
@@ -109,23 +130,23 @@ class Selector:
         because = "nothing fits the budget" if self._fit else "fit has not measured yet"
         return self._running(installed, f"auto: the smallest of {self._wanted.family}; {because}")
 
-    def _recall(self) -> Active | None:
-        """The choice from what was measured before."""
-        try:
-            self._fit = self._fitting.recall(self._wanted.family, self._wanted.budget)
-        except NotMeasuredError:
+    def _to_chosen(self, installed: Installed) -> Active | None:
+        """What fit chose, as it runs; None where it chose nothing."""
+        if self._fit is None:
             return None
-        chosen, candidate = self._fit.chosen, self._fit.choice.chosen
-        if chosen is None or candidate is None:
+        candidate = self._fit.choice.chosen
+        if candidate is None:
             log.warning("nothing fits the budget; %s", self._fit.choice.nearest or "see edged fit")
             return None
-        installed = self._store.find(candidate.name, self._wanted.labels)
         why = f"auto: the most accurate of {self._wanted.family} that meets the budget on this board"
-        return self._running(installed, why, candidate.measured)
+        return self._running(installed, why)
 
-    def _running(self, installed: Installed, chosen: str, measured: Measured | None = None) -> Active:
-        measured = measured or self._admission.recall(installed.sha256, self._wanted.scene, self._wanted.threads)
-        threads = measured.threads if measured else self._wanted.threads[-1]
+    def _running(self, installed: Installed, chosen: str) -> Active:
+        """With what is remembered of it; as its int8 sibling where that is faster."""
+        scene, may = self._wanted.scene, self._wanted.threads
+        installed = self._admission.to_run(installed, scene, may)
+        measured = self._admission.recall(installed.sha256, scene, may)
+        threads = measured.threads if measured else may[-1]
         return Active(installed, threads, chosen, measured, self._wanted.budget.to_dict())
 
     def _is_admitted(self, name: str) -> bool:

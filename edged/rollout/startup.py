@@ -46,9 +46,14 @@ class Start:
     is_untried: bool = False
     damaged: tuple[str, ...] = ()  # what was found in the state folder and is done without
 
+    @property
+    def is_blind(self) -> bool:
+        """Too many starts came to nothing: no vision process."""
+        return self.fault is not None and self.fault.kind == "safe_mode"
+
     def to_state(self, now_s: float) -> State:
         """Where the way back begins. Pure."""
-        if self.fault is not None and self.fault.kind == "safe_mode":
+        if self.fault is not None and self.is_blind:
             return Safe(now_s, self.fault)
         if self.is_untried:
             return Behind(now_s, self.fault, is_untried=True)

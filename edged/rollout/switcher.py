@@ -24,6 +24,19 @@ class Load:
     active: Active
     trial: bool
 
+    def to_dict(self) -> dict[str, Any]:
+        """In the words of the pipe."""
+        installed = self.active.installed
+        return {
+            "number": self.number,
+            "path": str(installed.path),
+            "sha256": installed.sha256,
+            "labels": len(installed.labels),
+            "output": installed.card.output,
+            "threads": self.active.threads,
+            "trial": self.trial,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Settle:
@@ -54,7 +67,7 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """It was not kept; what ran before runs. is_late: whoever asked was already told that it is in use."""
+    """It was not kept; what ran before runs. is_late: whoever asked was already told that it is still to be proven."""
 
     active: Active
     reason: str
@@ -63,7 +76,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It is in use, and no frame comes that could prove it: whoever asked is told so."""
+    """It is loaded, and no frame comes that could prove it: whoever asked is told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,11 @@ class Switcher:
     @property
     def on_trial(self) -> bool:
         return self._trial is not None
+
+    @property
+    def trial(self) -> str:
+        """The name of what is on trial; "" for nothing."""
+        return self._trial.active.name if self._trial is not None else ""
 
     @property
     def used(self) -> Active:

@@ -171,7 +171,7 @@ class Walk(RuleBasedStateMachine):
 
 
 TestWalk = Walk.TestCase
-TestWalk.settings = settings(max_examples=count(40, 2000), stateful_step_count=50, deadline=None)
+TestWalk.settings = settings(max_examples=count(40, 3000), stateful_step_count=50, deadline=None)
 
 
 def test_a_refused_step_is_taken_back_and_the_next_rung_is_tried() -> None:

@@ -155,7 +155,7 @@ class Walk(RuleBasedStateMachine):
 
 
 TestWalk = Walk.TestCase
-TestWalk.settings = settings(max_examples=count(40, 2000), stateful_step_count=50, deadline=None, print_blob=True)
+TestWalk.settings = settings(max_examples=count(40, 3000), stateful_step_count=50, deadline=None, print_blob=True)
 
 
 def begun(first: Active = MODELS[0]) -> Switcher:
