@@ -19,6 +19,8 @@ class OfBoot:
     told: list[tuple[int, int, int, str]] = field(default_factory=list)  # gaps: from, to, dropped, reason
     open_ends: list[tuple[int, str]] = field(default_factory=list)  # gaps without an end: from, reason
     ages_s: list[float] = field(default_factory=list)
+    broken_at: int | None = None  # the highest number that was seen when we were cut off, until one is seen again
+    unheard: int = 0
     late: int = 0
     unsynced: int = 0
 
@@ -30,6 +32,12 @@ class Account:
         self._from_start = from_start
         self._boots: dict[tuple[str, str], OfBoot] = {}
         self.foreign = 0
+
+    def cut_off(self) -> None:
+        """The way from the broker to us broke: what comes next on `event` ends a hole that says nothing."""
+        for found in self._boots.values():
+            if found.broken_at is None:
+                found.broken_at = max(found.seen)
 
     def take(self, topic: str, payload: Any, received_s: float | None) -> bool:
         """Whether it was a durable message. What is no message of ours is only counted."""
@@ -51,6 +59,10 @@ class Account:
             self.foreign += 1
             return False
         found = self._boots.setdefault((device, boot), OfBoot())
+        if found.broken_at is not None and lane == "event" and seq > found.broken_at:
+            found.told.append((found.broken_at + 1, seq - 1, 0, "unheard"))
+            found.unheard += seq - 1 - found.broken_at
+            found.broken_at = None
         found.seen[seq] += 1
         found.late += lane == "backlog" and not gap
         found.unsynced += payload.get("clock_synced") is False
@@ -86,6 +98,7 @@ class Account:
             "announced": dict(announced),
             "unknown_from_seq": min((low for low, _why in found.open_ends), default=None),
             "duplicates": sum(found.seen.values()) - len(found.seen),
+            "unheard": found.unheard,
             "late": found.late,
             "clock_not_synced": found.unsynced,
             "age_p50_s": round(ages_s[len(ages_s) // 2], 3) if ages_s else None,

@@ -5,26 +5,24 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from edged.delivery.announced import FILE, Known, load_known, save_known
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.homeassistant import Announced, to_bytes, to_discovery, to_platforms, to_topic
-from edged.errors import WriteError
-from edged.system.files import write_file
+from edged.errors import ReadError, WriteError
 
 log = logging.getLogger("edged")
 
 QUIET_S = 5.0  # a second message while it still sets up the first one would be lost there in part
-_FILE = "homeassistant.json"  # in the state folder: by topic, the components that were announced and their platforms
 _MOST_GONE = 200
-_KNOWN: TypeAdapter[dict[str, dict[str, str]]] = TypeAdapter(dict[str, dict[str, str]])
 
 
 class Discovery:
     """Thread: the event loop's. What was announced is remembered over restarts, for Home Assistant remembers it too."""
 
     def __init__(self, dispatch: Dispatch, state_folder: Path, *, quiet_s: float = QUIET_S) -> None:
-        self._dispatch, self._file, self._quiet_s = dispatch, state_folder / _FILE, quiet_s
+        self._dispatch, self._file, self._quiet_s = dispatch, state_folder / FILE, quiet_s
         self._known = _load(self._file)
         self._wanted: tuple[str, Announced] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -65,13 +63,13 @@ class Discovery:
 
     def _save(self) -> None:
         try:
-            write_file(self._file, _KNOWN.dump_json(self._known), 0o644)
+            save_known(self._file, self._known)
         except WriteError as error:
             log.warning("%s; entities that are removed later may stay in Home Assistant", error)
 
 
-def _load(file: Path) -> dict[str, dict[str, str]]:
+def _load(file: Path) -> Known:
     try:
-        return _KNOWN.validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+        return load_known(file)
+    except (ReadError, ValidationError):
         return {}

@@ -43,6 +43,7 @@ class Dispatch:
         self._retained = Retained(self._stamps)
         self._retained.put("status", ONLINE, 0)
         self._pace = TokenBucket(backlog_per_s)
+        self.on_said: Callable[[str, Body | str, int], None] = lambda _topic, _body, _ns: None  # all that is handed in below
         self._sender = self._new_sender()
 
     def _new_sender(self) -> Sender:
@@ -59,11 +60,14 @@ class Dispatch:
     def event(self, body: Event, happened_ns: int) -> None:
         """Durable: kept until a broker has it. `happened_ns` is monotonic."""
         self._outbox.put(to_body(body.model_dump()), happened_ns)
+        self.on_said("event", body, happened_ns)
 
     def retain(self, topic: str, body: Body | str) -> None:
         """The value of a retained topic now; what was not yet sent of it is replaced. `/x/y`: not below our base, but x/y."""
-        self._retained.put(topic, body, self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        self._retained.put(topic, body, now_ns)
         self._sender.retained_changed(topic)
+        self.on_said(topic, body, now_ns)
 
     def take_back(self, topic: str, then: Callable[[], None]) -> None:
         """Of a retained topic nothing is to be kept; `then` is called once the broker has taken that."""
@@ -72,6 +76,7 @@ class Dispatch:
 
     def live(self, topic: str, body: Body) -> bool:
         """Send now, or not at all; False, and counted, when there is nobody to send it to."""
+        self.on_said(topic, body, self._clock.monotonic_ns())
         return self._live.send(topic, body)
 
     def picture(self, topic: str, jpeg: bytes, *, captured_ns: int, frame: int, event_ns: int) -> bool:
@@ -81,8 +86,10 @@ class Dispatch:
 
     def answer(self, topic: str, body: Body) -> None:
         """To who asked for something: not retained, QoS 1, for as long as it is of use."""
-        self._answers.put(topic, to_payload(body, self._stamps.next(topic, self._clock.monotonic_ns())))
+        now_ns = self._clock.monotonic_ns()
+        self._answers.put(topic, to_payload(body, self._stamps.next(topic, now_ns)))
         self._pump()
+        self.on_said(topic, body, now_ns)
 
     def on_command(self, topic: str, handler: Callable[[bytes], None]) -> None:
         """Call `handler` with the payload of each message on this topic; not with a retained one, which is no news."""
@@ -114,6 +121,10 @@ class Dispatch:
 
     # how it goes
 
+    def retained_values(self) -> dict[str, tuple[Body | str, int]]:
+        """By topic: the value now, and when it came about (monotonic). Those of Home Assistant's discovery are among them."""
+        return self._retained.values()
+
     def counters(self) -> Events:
         return self._outbox.counters
 
@@ -138,6 +149,11 @@ class Dispatch:
     @property
     def broker_connects(self) -> int:
         return self._broker.connects
+
+    @property
+    def place(self) -> str:
+        """Where the broker is: `host:port`."""
+        return self._broker.access.place
 
     @property
     def connected(self) -> bool:
@@ -173,7 +189,7 @@ class Dispatch:
         if self.connected:
             self.retain("status", OFFLINE)
             await self._until_idle(ends_s - time.monotonic())
-        self._broker.close()
+        self._broker.close(keeps_will=self._retained.waits("status"))
 
     async def close(self, deadline_s: float) -> None:
         """Send what can be sent, say `offline`, hang up, close the outbox."""
@@ -187,7 +203,8 @@ class Dispatch:
         self._pump()
         if self.connected and deadline_s > 0:
             try:
-                await asyncio.wait_for(self._sender.idle.wait(), deadline_s)
+                async with asyncio.timeout(deadline_s):
+                    await self._sender.idle.wait()
             except TimeoutError:
                 log.info("not everything could be sent in time; what is durable is kept")
 
@@ -197,13 +214,13 @@ class Dispatch:
     # what the broker tells
 
     def on_up(self) -> None:
-        for topic in self._handlers:
+        for topic in (*self._handlers, "status"):
             self._broker_subscribe(topic)
         self._sender.on_up()
 
     def on_down(self, down: Down) -> None:
         self._live.lost(down.live_lost)
-        self._sender.on_down(by_broker=down.was_up and down.by_broker)
+        self._sender.on_down(by_broker=down.was_up and down.by_broker, is_silent=down.is_silent)
 
     def on_acknowledged(self, mid: int, code: int) -> None:
         self._sender.on_acknowledged(mid, code)
@@ -211,6 +228,10 @@ class Dispatch:
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         if topic in (f"{self._base}/event", f"{self._base}/backlog"):
             self._sender.heard(payload)
+            return
+        if topic == f"{self._base}/status":
+            if not retained:  # the last will of a connection that is long gone, which comes late
+                self._retained.heard("status", payload)
             return
         handler = self._handlers.get(topic.removeprefix(f"{self._base}/"))
         if handler and not retained:

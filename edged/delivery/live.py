@@ -49,7 +49,7 @@ class Live:
         if why_not := self._why_not():
             return self._drop(why_not)
         name = f"{self._base}/{topic}"
-        if not self._broker.fits(name, payload):
+        if not self._broker.fits(name, payload, about):
             return self._drop("too_large")
         return self._broker.publish(name, payload, qos=0, about=about) is not None or self._drop("offline")
 

@@ -48,13 +48,15 @@ _FAULT: dict[str, JsonValue] = {
 
 class Body(BaseModel):
     # what has a default is sent all the same
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Stamp(BaseModel):
     """Identity and time of a message; the same in every JSON payload."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True
+    )
 
     schema_: Literal["edged/1"] = Field(SCHEMA, alias="schema")
     id: str = Field(description="`<boot>-<seq>`; for gap and late events the id they were given first")
@@ -180,6 +182,10 @@ class Model(Body):
         description="what is wished for, in the words of `model/set`: auto, a name, @profile; @file: a path in the config"
     )
     sha256: str = Field(description="of the file that runs")
+    recast_of: str = Field(
+        "",
+        description="SHA-256 of the uint8 file that this int8 file was made from and whose accuracies it has; empty: none",
+    )
     runtime: str = Field(description="name and version, as the interpreter reported it")
     delegate: str = Field(description="the delegate that took nodes of the graph, or none")
     delegate_nodes: int
@@ -283,7 +289,8 @@ def to_rfc3339(unix_s: float) -> str:
 
 def to_payload(body: Body, stamp: Stamp) -> bytes:
     """The JSON of one message: the stamp first, so that a person who reads a log sees it first."""
-    return json.dumps(stamp.model_dump(by_alias=True) | body.model_dump(), ensure_ascii=False, separators=(",", ":")).encode()
+    whole = stamp.model_dump(by_alias=True) | body.model_dump()
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def to_schema(body: type[Body]) -> dict[str, Any]:

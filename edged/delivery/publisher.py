@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edged.decision import Decided, Decision, LabelChange, Rules
+from edged.decision import Decided, Decision, LabelChange, Rules, to_watched
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CameraState, Event, Frames, Result, Score, Seen, State, Timing, to_rfc3339
 from edged.system.clock import Clock
+from edged.system.figures import Histogram
 
 log = logging.getLogger("edged")
 
@@ -41,14 +42,18 @@ class Courier:
         self._camera = ("", "", "")
         self._camera_since_ns = now_ns()
         self.on_event: Callable[[int], None] | None = None  # called at each change of the label, with its time
+        self.on_camera: Callable[[], None] | None = None  # called at each change of the camera's state or its reason
         self.paused = False
+        self._paused_ns = 0  # of what was exposed before this nothing is told any more
         self.failed_runs = 0  # of the vision process, since the camera gave its last frame
         self._named: dict[str, float] | None = None  # the last scores, which an unchanged scene repeats
+        self.looks = 0  # decisions that were made
         self._stated: tuple[Any, ...] = ()
-        self._stated_ns = self._resulted_ns = self._looked_ns = 0
+        self._stated_ns = self._resulted_ns = self._resulted_on = self._looked_ns = 0
         self._before: Counter[str] = Counter()  # frames of vision processes that are gone
         self._frames: Counter[str] = Counter()
         self.latency_ms: deque[float] = deque(maxlen=_RECENT)
+        self.latencies = Histogram()  # of all since the start, in s
         self.inferred_ns: deque[int] = deque(maxlen=_RECENT)
 
     @property
@@ -58,6 +63,30 @@ class Courier:
     @property
     def camera_state(self) -> str:
         return self._camera[0]
+
+    def current(self) -> dict[str, Any]:
+        """The label now and its score, since when (UTC), and the age of the last result in s; None where there was none yet."""
+        decided, since_ns, now_ns = self._decision.current(), self._decision.since_ns, self._now_ns()
+        return {
+            "label": decided.label,
+            "score": decided.score,
+            "label_since": to_rfc3339(self._clock.to_wall(since_ns)) if since_ns else None,
+            "label_s": round((now_ns - since_ns) / 1e9, 1) if since_ns else None,
+            "result_age_s": round((now_ns - self._looked_ns) / 1e9, 2) if self._looked_ns else None,
+        }
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The last ones, by label; empty while nothing is seen."""
+        return self._named or {}
+
+    @property
+    def rules(self) -> Rules:
+        return self._decision.rules
+
+    def decided(self) -> Decided:
+        """What is said now."""
+        return self._decision.current()
 
     def looked_within(self, seconds: float) -> bool:
         """Whether a frame was classified, or found unchanged, in the last seconds."""
@@ -83,8 +112,7 @@ class Courier:
 
     def watched(self) -> list[int]:
         """The indices whose scores are needed however low they are: members of groups, and of nothing else."""
-        members = {label for group in self._decision.rules.groups.values() for label in group}
-        return [index for index, label in enumerate(self._labels) if label in members]
+        return to_watched(self._decision.rules.groups, self._labels)
 
     def begin(self) -> None:
         """What an earlier run left on the broker is not known to be true any more."""
@@ -102,6 +130,8 @@ class Courier:
         if state != self._camera[0]:
             self._camera_since_ns = self._now_ns()
         self._camera = (state, fault, reason)
+        if self.on_camera is not None:
+            self.on_camera()
         log.log(logging.WARNING if fault else logging.INFO, "camera %s%s", state, f": {reason}" if reason else "")
         since = to_rfc3339(self._clock.to_wall(self._camera_since_ns))
         self._dispatch.retain("camera", CameraState(state=state, since=since, reason=reason, fault=fault))
@@ -121,8 +151,12 @@ class Courier:
         if self._stated and self._camera[0] in ("ok", "paused") and self._now_ns() - self._stated_ns >= _RENEW_S * 1e9:
             self._tell(self._decision.current(), self._now_ns())
 
+    def may_tell(self, captured_ns: int) -> bool:
+        """Whether something of this frame may be told: nobody has paused since it was exposed, and nobody pauses now."""
+        return not self.paused and captured_ns >= self._paused_ns
+
     def pause(self, paused: bool) -> None:
-        self.paused = paused
+        self.paused, self._paused_ns = paused, self._now_ns()
         self._named = None
         if paused:
             self._tell(self._decision.forget(self._now_ns(), "paused"), self._now_ns())
@@ -152,16 +186,19 @@ class Courier:
         scores = [(i, score) for i, score in scores if i < len(self._labels)]
         self._frames = Counter(frames)
         self.latency_ms.append(timing_ms["preprocess"] + timing_ms["invoke"] + timing_ms["postprocess"])
+        self.latencies.add(self.latency_ms[-1] / 1000)
         self._looked_ns = self._now_ns()
         self.inferred_ns.append(self._looked_ns)
-        if self.paused:
+        if not self.may_tell(captured_ns):
             return
-        self._named = {self._labels[i]: score for i, score in scores}
+        self._named = self.to_named(scores)
+        self.looks += 1
         self._tell(self._decision.decide(captured_ns, self._named), captured_ns)
-        now_ns = self._now_ns()
-        if self._result_every_ns is None or now_ns - self._resulted_ns < self._result_every_ns * 0.95:
+        now_ns, connects = self._now_ns(), self._dispatch.broker_connects
+        is_due = now_ns - self._resulted_ns >= (self._result_every_ns or 0) * 0.95 or connects != self._resulted_on
+        if self._result_every_ns is None or not is_due:
             return
-        self._resulted_ns = now_ns
+        self._resulted_ns, self._resulted_on = now_ns, connects  # a new connection begins with one at once
         age_ms = round((now_ns - captured_ns) / 1e6, 1)
         self._dispatch.live(
             "result",
@@ -173,11 +210,16 @@ class Courier:
             ),
         )
 
+    def to_named(self, scores: list[tuple[int, float]]) -> dict[str, float]:
+        """By label; what is none of the model's is left out."""
+        return {self._labels[i]: score for i, score in scores if i < len(self._labels)}
+
     def gated(self, captured_ns: int, frames: dict[str, int]) -> None:
         """The scene has not changed, so what was seen last is seen again."""
         self._frames = Counter(frames)
         self._looked_ns = self._now_ns()
-        if self._named is not None and not self.paused:
+        if self._named is not None and self.may_tell(captured_ns):
+            self.looks += 1
             self._tell(self._decision.decide(captured_ns, self._named), captured_ns)
 
     def frames(self, frames: dict[str, int] | None = None) -> Frames:

@@ -65,6 +65,10 @@ class Retained:
         self._pauses_s: dict[str, float] = {}
         self.refused: dict[str, tuple[str, int]] = {}  # by topic: why, and how often since the broker last took it
 
+    def values(self) -> dict[str, tuple[Body | str, int]]:
+        """By topic: body, happened_ns."""
+        return dict(self._values)
+
     def ready(self, passed_over: Callable[[str], bool]) -> str | None:
         """The next topic to send; not one that is passed over."""
         now_s = self._now_s()
@@ -104,6 +108,11 @@ class Retained:
             self._pauses_s[topic] = min(_LONGEST_PAUSE_S, pause_s * 2)
             self._unsent.setdefault(topic, self._now_s() + pause_s)
 
+    def heard(self, topic: str, payload: bytes) -> None:
+        """Somebody said that on our topic. What is no longer ours there is said again."""
+        if topic in self._payloads and self._payloads[topic] != payload:
+            self.send_again(topic, self._numbers[topic])
+
     def forgive(self) -> None:
         """Another broker, or another account: what was refused may be taken there."""
         self.refused.clear()
@@ -131,6 +140,9 @@ class Retained:
         self._unsent.pop(topic, None)
         if topic not in self._payloads:
             body, happened_ns = self._values[topic]
-            payload = body.encode() if isinstance(body, str) else to_payload(body, self._stamps.next(topic, happened_ns))
+            if isinstance(body, str):
+                payload = body.encode("utf-8", "replace")
+            else:
+                payload = to_payload(body, self._stamps.next(topic, happened_ns))
             self._payloads[topic] = payload
         return Value(topic, self._payloads[topic], self._numbers[topic])

@@ -9,17 +9,19 @@ import logging
 import time
 from typing import Any
 
-from edged.delivery.broker.inflight import ANSWER_S, REFUSALS, Became, InFlight, SendOutcome
+from edged.delivery.broker.inflight import REFUSALS, Became, InFlight, SendOutcome
 from edged.delivery.broker.poison import Sent
 from edged.delivery.broker.reconnect import Broker
 from edged.delivery.live import Answer, Answers
 from edged.delivery.messages import QOS, to_name
 from edged.delivery.outbox.queue import Handed
-from edged.delivery.outbox.rows import GAP, to_message
+from edged.delivery.outbox.rows import GAP, NO_EVENT, to_message
 from edged.delivery.outbox.writer import Outbox
 from edged.delivery.rate import TokenBucket
 from edged.delivery.retained import Retained
-from edged.faults import StandingFault, to_standing
+from edged.delivery.standing import to_faults
+from edged.errors import EdgedError
+from edged.faults import StandingFault
 
 log = logging.getLogger("edged")
 
@@ -27,7 +29,6 @@ EVENTS = "event"  # what the two lanes are to the broker's refusals and suspects
 _TICK_S = 0.5
 _REMEMBERED = 64  # events whose pictures may still come
 _TOO_LARGE = 0x95
-_NAMED = 3  # messages that are set aside and named
 _LARGEST_ECHO_BYTES = 16 * 1024 - 256  # what the connection reads; of what is larger the acknowledgement is believed
 
 
@@ -75,11 +76,11 @@ class Sender:
         self._retained.send_all()
         self.pump()
 
-    def on_down(self, *, by_broker: bool) -> None:
-        """`by_broker`: it had accepted the connection, and hung up."""
+    def on_down(self, *, by_broker: bool, is_silent: bool) -> None:
+        """`by_broker`: it had accepted the connection, and hung up. `is_silent`: or nothing came any more."""
         self._connection += 1
         self._asked = 0
-        self._carry_out(self._flight.end(by_broker=by_broker))
+        self._carry_out(self._flight.end(by_broker=by_broker, is_silent=is_silent))
         for key, answer in reversed(self._sent_answers.items()):
             self._flight.suspects.acquit(key)
             self._answers.again(answer)
@@ -108,7 +109,14 @@ class Sender:
             return
         if self._flight.unsettled:
             self._carry_out(self._flight.settle())
+        if numbers := self._flight.suspects.rows:
+            self._outbox.ask(lambda outbox: outbox.gone(numbers), self._acquit)
         self.pump()
+
+    def _acquit(self, gone: list[int], _error: EdgedError | None) -> None:
+        """What expired or was dropped proves nothing any more, and must not keep the others waiting for each other."""
+        for n in gone:
+            self._flight.suspects.acquit(n)
 
     def _carry_out(self, verdicts: list[SendOutcome]) -> None:
         for verdict in verdicts:
@@ -124,7 +132,8 @@ class Sender:
 
     def _carry_out_row(self, n: int, verdict: SendOutcome) -> None:
         if verdict.became is Became.DELIVERED:
-            self._refused.clear()
+            if not verdict.sent.is_gap:  # which is small, and tells of those that were refused
+                self._refused.clear()
             self._outbox.acknowledged(n)
         elif verdict.became is Became.AGAIN:
             log.warning("an event is sent again later: %s", verdict.why)
@@ -146,8 +155,8 @@ class Sender:
         suspects = self._flight.suspects
         while self._room > 0 and (topic := self._retained.ready(suspects.is_aside)) is not None:
             self._send_value(topic)
-        while self._room > 0 and (answer := self._answers.take()) is not None:
-            self._send_answer(answer)
+        while self._room > 0 and (answer := self._answers.take()) is not None and self._send_answer(answer):
+            pass
         if self._room <= 0 or self._asked:
             return
         if (trial := suspects.due(self._drained)) is not None:
@@ -172,11 +181,17 @@ class Sender:
             return  # and on_down has given them back
         self._asked = 0
         self._pace.spend(sum(one.late for one in handed))
-        for one in handed:
-            self._send_row(one)
+        for number, one in enumerate(handed):
+            if not self._send_row(one):  # the connection takes nothing now; the next ones may not overtake it
+                for later in handed[number:]:
+                    self._outbox.release(later.row.n)
+                self._pump_later(_TICK_S)
+                return
         self._drained = not handed
-        if left and not handed:
+        if left > len(self.set_aside()) and not handed:  # else only those wait that others go past
             self._pump_later(self._pace.next_s)
+        if not left and not handed and self._flight.empty:
+            self._flight.no_rows_wait()
         if handed or self._flight.suspects.due(self._drained):
             self.pump()
         elif self._flight.empty and self._retained.ready(self._flight.suspects.is_aside) is None:
@@ -197,13 +212,18 @@ class Sender:
 
         self._outbox.hand_out_one(n, take)
 
-    def _send_row(self, one: Handed) -> None:
+    def _send_row(self, one: Handed) -> bool:
+        """False: it could not be handed to the connection."""
         topic = f"{self._base}/{'backlog' if one.late else 'event'}"
-        payload = to_message(one.row, one.session, late=one.late)
+        try:
+            payload = to_message(one.row, one.session, late=one.late)
+        except NO_EVENT as error:  # its checksum is right: somebody wrote it who is not edged
+            self._give_up(one.row.n, f"it is no event: {type(error).__name__}")
+            return True
         n, size, is_gap = one.row.n, len(topic) + len(payload), one.row.kind == GAP
         echo = payload if size <= _LARGEST_ECHO_BYTES else b""
         title = f"{one.row.boot}-{one.row.seq}"
-        sent = Sent(n, EVENTS, size, title, is_gap=is_gap, payload=echo, at_s=time.monotonic())
+        sent = Sent(n, EVENTS, size, title, is_gap=is_gap, payload=echo, place=topic, at_s=time.monotonic())
         if not self._broker.fits(topic, payload):
             self._too_large(sent)
         elif (mid := self._broker.publish(topic, payload, qos=1)) is not None:
@@ -212,8 +232,8 @@ class Sender:
             if len(self.sent_events) > _REMEMBERED:
                 del self.sent_events[next(iter(self.sent_events))]
         else:
-            self._outbox.release(n)
-            self._pump_later(_TICK_S)
+            return False
+        return True
 
     def _too_large(self, sent: Sent) -> None:
         assert isinstance(sent.name, int)
@@ -239,12 +259,18 @@ class Sender:
         else:
             self._retained.taken(topic, value.number)
 
-    def _send_answer(self, answer: Answer) -> None:
+    def _send_answer(self, answer: Answer) -> bool:
+        """False: it could not be handed to the connection."""
         name, key = f"{self._base}/{answer.topic}", f"{answer.topic} {id(answer)}"
-        if self._broker.fits(name, answer.payload) and (mid := self._broker.publish(name, answer.payload, qos=1)) is not None:
-            self._sent_answers[key] = answer
-            size = len(name) + len(answer.payload)
-            self._flight.add(mid, Sent(key, answer.topic, size, answer.topic, at_s=time.monotonic()))
+        if not self._broker.fits(name, answer.payload):
+            return True
+        if (mid := self._broker.publish(name, answer.payload, qos=1)) is None:
+            self._answers.again(answer)
+            return False
+        self._sent_answers[key] = answer
+        size = len(name) + len(answer.payload)
+        self._flight.add(mid, Sent(key, answer.topic, size, answer.topic, at_s=time.monotonic()))
+        return True
 
     def _pump_later(self, delay_s: float) -> None:
         if self._later is None:
@@ -258,22 +284,7 @@ class Sender:
 
     @property
     def faults(self) -> list[StandingFault]:
-        flight, aside = self._flight, self._flight.suspects.aside
-        found = [
-            to_standing("topic_refused", topic=topic, reason=why, count=count)
-            for topic, (why, count) in sorted(self._retained.refused.items())
-        ]
-        found += [to_standing("events_refused", reason=why, count=count) for why, count in self._refused]
-        if flight.put_off:
-            found.append(to_standing("put_off", code=f"0x{flight.put_off_code:02x}", count=flight.put_off))
-        if flight.silent:
-            found.append(to_standing("unanswered", count=flight.silent, limit_s=ANSWER_S))
-        if count := flight.suspects.path:
-            found.append(to_standing("path", count=count))
-        found += [to_standing("set_aside", name=one.sent.title, size_bytes=one.sent.size, reason=one.why) for one in aside[:_NAMED]]
-        if len(aside) > _NAMED:
-            found.append(to_standing("set_aside_more", count=len(aside) - _NAMED))
-        return found
+        return to_faults(self._flight, self._retained.refused, self._refused)
 
     def set_aside(self) -> list[dict[str, Any]]:
         """The events that others go past: n, id, size_bytes, why."""

@@ -6,15 +6,27 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, ReadError
+from edged.system.files import read_file
 
 CREDENTIAL = "mqtt_password"  # the name of the systemd credential that is used when no password_file is set
-_LARGEST_PASSWORD_BYTES = 4096
+_LARGEST_PASSWORD_BYTES = 64 * 1024
+_NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
+
+
+# why there is no connection, where more is known than the sentence: the host's name, nobody who listens there, TLS, a certificate
+# that begins to be valid later than now, the password's file, a password that must not go in clear
+Cause = Literal["", "name", "nobody", "tls", "clock", "password_file", "plain_password", "silent", "nonsense"]
 
 
 class AccessError(EdgedError):
     """The broker may not or can not be talked to in this way; the operator has to change something."""
+
+    def __init__(self, cause: Cause, sentence: str) -> None:
+        super().__init__(sentence)
+        self.cause: Cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +70,13 @@ def load_password(access: Access) -> str | None:
     if not access.user or path is None:
         return None
     try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_PASSWORD_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise AccessError(f"the MQTT password can not be read from {path}: {why}; check mqtt.password_file") from None
+        text = read_file(path, _LARGEST_PASSWORD_BYTES).decode()
+    except (ReadError, UnicodeDecodeError) as error:
+        why = "it is not text"
+        if isinstance(error, ReadError):
+            why = os.strerror(error.number) if error.number is not None else error.why
+        sentence = f"the MQTT password can not be read from {path}: {why}; check mqtt.password_file"
+        raise AccessError("password_file", sentence) from None
     password = text.split("\n", 1)[0].rstrip("\r")
     return password if password or access.password_file else None  # the unit's own credential is an empty line
 
@@ -90,8 +104,9 @@ def check_plain_password(access: Access) -> str:
             f"the MQTT password goes unencrypted to {access.place}, which is outside your own network (mqtt.allow_plain_password)"
         )
     raise AccessError(
+        "plain_password",
         f"the MQTT password is not sent unencrypted to {access.place}, which is outside your own network;"
-        " set mqtt.tls = true (or tls_ca), or mqtt.allow_plain_password = true if you must"
+        " set mqtt.tls = true (or tls_ca), or mqtt.allow_plain_password = true if you must",
     )
 
 
@@ -111,8 +126,8 @@ def to_tls(access: Access) -> ssl.SSLContext | None:
     if not access.encrypted:
         return None
     for key, path in (("tls_ca", access.tls_ca), ("tls_cert", access.tls_cert), ("tls_key", access.tls_key)):
-        if path and not os.access(path, os.R_OK):
-            raise AccessError(f"mqtt.{key}: {path} can not be read")
+        if path and not (Path(path).is_file() and os.access(path, os.R_OK)):  # a pipe would be waited for
+            raise AccessError("tls", f"mqtt.{key}: {path} can not be read")
     try:
         context = ssl.create_default_context(cafile=access.tls_ca or None)
         if access.tls_ca:  # Python 3.13 wants extensions that an authority made at home, with openssl's own defaults, has not
@@ -120,5 +135,28 @@ def to_tls(access: Access) -> ssl.SSLContext | None:
         if access.tls_cert:
             context.load_cert_chain(access.tls_cert, access.tls_key or None)
     except (ssl.SSLError, OSError) as error:
-        raise AccessError(f"mqtt.tls_ca, tls_cert or tls_key can not be used: {error}") from None
+        raise AccessError("tls", f"mqtt.tls_ca, tls_cert or tls_key can not be used: {error}") from None
     return context
+
+
+def to_lost(error: BaseException) -> tuple[str, Cause]:
+    """Why there is no connection, for people and for programs. Pure."""
+    match error:
+        case AccessError():
+            return str(error), error.cause
+        case socket.gaierror():
+            return "its name is not known", "name"
+        case ssl.SSLCertVerificationError(verify_code=code):
+            return _to_words(error), "clock" if code == _NOT_YET_VALID else "tls"
+        case ssl.SSLError():
+            return _to_words(error), "tls"
+        case ConnectionRefusedError():
+            return _to_words(error), "nobody"
+        case OSError():
+            return _to_words(error), ""
+        case _:
+            return f"{error!r}", ""
+
+
+def _to_words(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()

@@ -4,7 +4,9 @@ paho reads a packet whole, however large, and fails at reason codes that it does
 changing this: `_packet_read`, `_in_packet` and the handlers of single packets are its inner parts.
 """
 
+import contextlib
 import logging
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edged.delivery.broker.packets import PUBLISH, MalformedError, Packet, Packets
+from edged.delivery.broker.dial import dial
+from edged.delivery.broker.packets import CONNACK, PUBLISH, MalformedError, Packet, Packets
 from edged.system.text import printable
 
 log = logging.getLogger("edged")
@@ -40,6 +43,22 @@ class PublishedWith:
     content_type: str
     fields: Mapping[str, str]
 
+    @property
+    def size(self) -> int:
+        """Bytes in a packet at most: each property has one for its name, and two before each text."""
+        texts = [(key.encode(), value.encode()) for key, value in self.fields.items()]
+        return 6 + len(self.content_type.encode()) + sum(5 + len(key) + len(value) for key, value in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says on our behalf when the connection is gone. `topic` "": nothing."""
+
+    topic: str
+    payload: str
+    qos: int = 1
+    retain: bool = True
+
 
 class Client(paho.Client):
     """A message that is larger than `most_bytes` is thrown away while it is read, and told of once for each topic."""
@@ -53,13 +72,20 @@ class Client(paho.Client):
             reconnect_on_failure=False,
         )
         self.max_inflight_messages_set(0)  # the window is the sender's
+        self.on_socket_open = _send_at_once
         self._packets, self._most_bytes = Packets(most_bytes), most_bytes
         self._thrown: set[str] = set()  # topics
+        self.heard_nonsense = self._is_greeted = False
 
     @property
     def unwritten(self) -> int:
         """Packets that the network has not taken yet."""
         return len(self._out_packet)
+
+    def _create_socket_connection(self) -> socket.socket:
+        sock = dial(self._host, self._port)
+        sock.settimeout(self._connect_timeout)  # of a handshake
+        return sock
 
     def _packet_read(self) -> MQTTErrorCode:
         try:
@@ -73,6 +99,9 @@ class Client(paho.Client):
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         self._last_bytes_received = time.monotonic()
         try:
+            if not self._is_greeted and data[0] != CONNACK:
+                raise MalformedError("the first packet is no CONNACK")
+            self._is_greeted = True
             for packet in self._packets.feed(data):
                 if self._sock is None:
                     return MQTTErrorCode.MQTT_ERR_NO_CONN
@@ -80,6 +109,7 @@ class Client(paho.Client):
                     return code
         except MalformedError as error:
             log.debug("the broker sends no MQTT: %s", error)
+            self.heard_nonsense = True
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         return MQTTErrorCode.MQTT_ERR_AGAIN  # that was all for now
 
@@ -125,8 +155,11 @@ class Client(paho.Client):
             log.warning("the broker does not let this client read a topic (reason code 0x%02x): commands may not arrive", body[-1])
 
 
-def new_client(version: int, client_id: str, most_bytes: int) -> Client:
-    return Client(client_id, MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311, most_bytes)
+def new_client(version: int, client_id: str, most_bytes: int, will: Will | None = None) -> Client:
+    client = Client(client_id, MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311, most_bytes)
+    if will is not None and will.topic:
+        client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+    return client
 
 
 def to_publish_properties(about: PublishedWith) -> Any:
@@ -143,3 +176,9 @@ def to_connect_properties(version: int, most_bytes: int) -> Any:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.MaximumPacketSize = most_bytes
     return properties
+
+
+def _send_at_once(_client: paho.Client, _userdata: object, sock: Any) -> None:
+    """A small packet does not wait for the acknowledgement of the one before (RFC 896), which may be held back for 40 ms."""
+    with contextlib.suppress(OSError):  # gone already; the next read says so
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

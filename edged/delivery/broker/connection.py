@@ -7,7 +7,6 @@ host and shaking hands wait in a thread, because they may hang. Read paho 2.2's 
 
 import asyncio
 import logging
-import socket
 import ssl
 import struct
 import threading
@@ -20,14 +19,14 @@ import paho.mqtt.client as paho
 from paho.mqtt.exception import MQTTException
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password, to_tls
-from edged.delivery.broker.client import new_client, to_connect_properties
-from edged.delivery.messages import OFFLINE
+from edged.delivery.broker.access import Access, AccessError, Cause, check_plain_password, load_password, to_lost, to_tls
+from edged.delivery.broker.client import Will, new_client, to_connect_properties
 
 log = logging.getLogger("edged")
 
 WINDOW = 16  # unacknowledged messages at most; the broker may want fewer
 TAKEN_OVER = 0x8E
+_KEEP_ALIVE_TIMEOUT = 0x8D
 _QUIET_S = 4  # a connection on which nothing was heard is asked after so long, and given up after so long again
 _HANDSHAKE_S = 20.0  # for finding the host, TCP and TLS
 _CONNACK_S = 8.0
@@ -61,11 +60,13 @@ class BrokerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Why a connection ended. `by_broker`: it hung up, we did not give up. `code`: its reason code, with MQTT 5."""
+    """Why a connection ended. `by_broker`: it hung up, we did not give up. `code`: its reason code, with MQTT 5.
+    reason: for people; cause: for programs."""
 
     reason: str
     by_broker: bool
     code: int = 0
+    cause: Cause = ""
 
 
 class ConnectionListener(Protocol):
@@ -80,23 +81,28 @@ class ConnectionListener(Protocol):
 class Connection:
     """Thread: the event loop's. It begins when it is made, and ends once."""
 
-    def __init__(self, access: Access, will_topic: str, owner: ConnectionListener, most_bytes: int = COMMAND_BYTES) -> None:
+    def __init__(self, access: Access, will: Will | None, owner: ConnectionListener, most_bytes: int = COMMAND_BYTES) -> None:
         """`most_bytes`: a larger packet from the broker is thrown away while it is read."""
         self._access, self._owner, self._loop = access, owner, asyncio.get_running_loop()
         self._most_bytes = most_bytes
-        self._client = new_client(access.version, access.client_id, most_bytes)
+        self._client = new_client(access.version, access.client_id, most_bytes, will)
         self._client.connect_timeout = _HANDSHAKE_S / 4
-        if will_topic:
-            self._client.will_set(will_topic, OFFLINE, qos=1, retain=True)
         self._sock: Any = None
-        self._limits = BrokerLimits()
-        self._unsent: set[int] = set()  # live messages
+        self._limits, self._unsent = BrokerLimits(), set[int]()  # live messages
         self._started_s = time.monotonic()
         self._opened_s: float | None = None  # TCP and TLS are there
         self.up_s: float | None = None  # the broker said yes
-        self.over = False
-        self.warning = ""
-        threading.Thread(target=self._open, name="mqtt connect", daemon=True).start()
+        self.over, self.warning = False, ""
+        self._opening = threading.Thread(target=self._open, name="mqtt connect", daemon=True)
+        try:
+            self._opening.start()
+        except RuntimeError as error:  # no memory for it, or as many threads as are allowed: that passes
+            self._loop.call_soon(self.lose, f"no thread for it: {error}")
+
+    @property
+    def hangs(self) -> bool:
+        """It is over, and its thread still waits for something: a name, a file, a handshake."""
+        return self.over and self._opening.is_alive()
 
     @property
     def has_room(self) -> bool:
@@ -110,9 +116,8 @@ class Connection:
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, about: Any = None) -> int | None:
         """The message's number, or None when it could not even be queued. about: with MQTT 5 only."""
-        qos = min(qos, self._limits.most_qos)
         try:
-            info = self._client.publish(topic, payload, qos, retain and self._limits.retain, about)
+            info = self._client.publish(topic, payload, min(qos, self._limits.most_qos), retain and self._limits.retain, about)
         except _PAHO_FAULTS as error:
             self._loop.call_soon(self.lose, f"the MQTT client failed: {error!r}")
             return None
@@ -144,13 +149,14 @@ class Connection:
         else:
             self._drive(self._client.loop_misc)
 
-    def lose(self, reason: str, by_broker: bool = False, code: int = 0) -> None:
+    def lose(self, reason: str, by_broker: bool = False, code: int = 0, cause: Cause = "") -> None:
         """End it and tell the owner, once."""
         if not self.over:
             self.shut()
-            self._owner.on_lost(self, Disconnect(reason, by_broker, code))
+            self._owner.on_lost(self, Disconnect(reason, by_broker, code, cause))
 
     def say_goodbye(self) -> None:
+        """End it so that the broker forgets the last will."""
         if self._opened_s is not None and not self.over:
             try:
                 self._client.disconnect()
@@ -183,10 +189,9 @@ class Connection:
             client.on_socket_register_write = lambda *_: None  # so that it does not write from here
             asked = to_connect_properties(access.version, self._most_bytes)
             client.connect(access.host, access.port, access.keepalive_s, properties=asked)
-        except AccessError as error:
-            self._from_thread(self.lose, str(error))
-        except _PAHO_FAULTS as error:
-            self._from_thread(self.lose, _to_reason(error))
+        except (AccessError, *_PAHO_FAULTS) as error:
+            reason, cause = to_lost(error)
+            self._from_thread(self.lose, reason, False, 0, cause)
         else:
             self._from_thread(self._opened)
 
@@ -259,9 +264,11 @@ class Connection:
         if code.is_failure:
             self.lose(f"the broker refused: {str(code).lower()}", by_broker=True, code=code.value)
             return
-        self.up_s = time.monotonic()
         # paho asks only after the keepalive that the broker was told: too late to find a dead connection
         self._client._keepalive = min(self._client._keepalive or _QUIET_S, _QUIET_S)
+        if self.up_s is not None:  # it says so twice: what is on its way still waits for its acknowledgement
+            return
+        self.up_s = time.monotonic()
         largest = [self._access.max_packet_bytes, getattr(properties, "MaximumPacketSize", 0)]
         self._limits = BrokerLimits(
             window=min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)),
@@ -286,14 +293,8 @@ class Connection:
         self._owner.on_message(topic, bytes(message.payload), message.retain)
 
     def _ended(self, _flags: Any, code: Any, _properties: Any) -> None:
-        gave_up = "keep alive" in str(code).lower()
-        said = "the broker does not answer" if gave_up else f"the connection ended ({str(code).lower()})"
-        self.lose(said, by_broker=not gave_up, code=code.value)
-
-
-def _to_reason(error: BaseException) -> str:
-    if isinstance(error, socket.gaierror):
-        return "its name is not known"
-    if isinstance(error, OSError):
-        return (error.strerror or str(error) or type(error).__name__).lower()
-    return f"{error!r}"
+        gave_up = code.value == _KEEP_ALIVE_TIMEOUT  # paho's own word, also with MQTT 3.1.1
+        ended = "what came is no MQTT" if self._client.heard_nonsense else str(code).lower()
+        said = "the broker does not answer" if gave_up else f"the connection ended ({ended})"
+        cause: Cause = "silent" if gave_up else "nonsense" if self._client.heard_nonsense else ""
+        self.lose(said, by_broker=not gave_up, code=code.value, cause=cause)

@@ -4,6 +4,7 @@ It decides and sends nothing: every method returns what became of which message,
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -52,7 +53,8 @@ class InFlight:
         self._again_s, self._not_before_s = _AGAIN_S, 0.0
         self._put_off: dict[Name, int] = {}
         self.put_off, self.put_off_code = 0, 0  # in a row, of rows; and the last code
-        self.silent = 0  # messages without an answer for ANSWER_S, on the last connection that ended for it
+        self._silent: Counter[bool] = Counter()  # messages without an answer, the last time that some had none; True: rows
+        self.silent_s = 0.0  # for how long that was
 
     def begin(self, window: int, *, reads_back: bool) -> None:
         """A new connection. `reads_back`: what is acknowledged must come back, too."""
@@ -62,12 +64,23 @@ class InFlight:
         self._again_s, self._not_before_s = _AGAIN_S, 0.0
         self.suspects.begin()
 
-    def end(self, *, by_broker: bool) -> list[SendOutcome]:
-        """The connection is over. The guilty; everything else that was on its way must be sent again."""
+    def end(self, *, by_broker: bool, is_silent: bool = False) -> list[SendOutcome]:
+        """The connection is over. The guilty; everything else that was on its way must be sent again.
+
+        `is_silent`: nothing came any more. Mostly that is the network, but one that loses large packets is silent too.
+        """
         flying = list(self._flying.values())
+        if is_silent and flying:
+            self._note_silent(flying)
         self._clear()
-        guilty = self.suspects.accuse(flying) if by_broker and flying else []
+        guilty = self.suspects.accuse(flying, is_silent=is_silent) if (by_broker or is_silent) and flying else []
         return [SendOutcome(sent, Became.GUILTY, "it ends the connection, and others of its size do not") for sent in guilty]
+
+    def _note_silent(self, late: list[Sent]) -> None:
+        kinds = {isinstance(sent.name, int) for sent in late}
+        for is_row in kinds:
+            self._silent[is_row] = sum(isinstance(sent.name, int) == is_row for sent in self._flying.values())
+        self.silent_s = round(max(self._now_s() - sent.at_s for sent in late))
 
     def _clear(self) -> None:
         self._flying.clear()
@@ -88,6 +101,15 @@ class InFlight:
         return (1 if self.suspects.any else self._window) - len(self._flying) - len(self._unechoed)
 
     @property
+    def silent(self) -> int:
+        """Messages that had no answer, until one of their kind is acknowledged: events, or all others."""
+        return self._silent.total()
+
+    def no_rows_wait(self) -> None:
+        """None is owed to the broker any more: what had no answer has expired, or was given up."""
+        self._silent[True] = 0
+
+    @property
     def wait_s(self) -> float:
         """Seconds for which the broker wants no rows."""
         return max(0.0, self._not_before_s - self._now_s())
@@ -102,7 +124,7 @@ class InFlight:
             self._trial = sent.name
             self.suspects.tried()
         if self._echoes and isinstance(sent.name, int):
-            self._echoes.sent(sent.name, sent.payload)
+            self._echoes.sent(sent.name, sent.place, sent.payload)
 
     # what the broker says
 
@@ -118,7 +140,8 @@ class InFlight:
         self._answered_s = max(self._answered_s, sent.at_s)
         if code not in SUCCESS:
             return [self._not_now(sent, code)]
-        self.silent = 0
+        is_row = isinstance(sent.name, int)
+        self._silent[is_row] = 0  # a broker may answer topics and never an event: each proves only its own kind
         self._put_off.pop(sent.name, None)
         if isinstance(sent.name, int):
             self._again_s, self._not_before_s, self.put_off = _AGAIN_S, 0.0, 0
@@ -167,9 +190,11 @@ class InFlight:
                 verdicts.append(self._delivered(sent))
                 continue
             self._never_back[n] = self._never_back.get(n, 0) + 1
-            gone = self._never_back[n] >= _NEVER_BACK_TIMES
+            gone = self._never_back[n] >= _NEVER_BACK_TIMES and not sent.is_gap
             if gone:
                 del self._never_back[n]
+            elif sent.is_gap and self._never_back[n] >= _NEVER_BACK_TIMES:  # is never given up, and does not come at once again
+                self.suspects.unanswered(sent)
             verdicts.append(SendOutcome(sent, Became.REFUSED if gone else Became.AGAIN, NEVER_BACK))
         return verdicts
 
@@ -178,7 +203,7 @@ class InFlight:
         now_s = self._now_s()
         late = [sent for sent in self._flying.values() if now_s - sent.at_s >= ANSWER_S]
         if late:
-            self.silent = len(self._flying)
+            self._note_silent(late)
             for sent in late:
                 if self._answered_s >= sent.at_s:
                     self.suspects.unanswered(sent)

@@ -6,7 +6,7 @@ MQTT 5.0, 2.1 (fixed header) and 3.3 (PUBLISH); 3.1.1 has the same framing. Pure
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PUBLISH = 0x30
+CONNACK, PUBLISH = 0x20, 0x30
 _HEAD_BYTES = 512  # kept of a packet that is too large: its topic and number
 _MOST_LENGTH_BYTES = 4
 

@@ -19,7 +19,8 @@ _UNANSWERED = 2  # connections on which others were acknowledged and it was not
 _LONGEST_PAUSE_S = 600.0
 _TOPIC_PAUSE_S, _TOPIC_STRIKES = 3.0, 30
 _PATH_STRIKES = 8  # while the path is to blame the pause grows no further
-_NEW_VALUE_S = 4.0
+_NEW_VALUE_S, _NEW_VALUE_LATE_S = 4.0, 60.0  # until another value of a topic is tried; the second after _TOPIC_STRIKES
+_AGAIN_S = 0.5
 _MOST_ASIDE = 256
 _BETWEEN, _BETWEEN_TOPICS = 32, 8  # acknowledged messages between two that are tried again, where others wait
 
@@ -29,7 +30,8 @@ Name = str | int  # a retained topic, or the n of a row
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One message on its way. `size`: bytes of its topic and payload. `title`: what people call it. `value`: which value of
-    a retained topic. `is_gap`: it tells of events that are lost, and is never given up."""
+    a retained topic. `is_gap`: it tells of events that are lost, and is never given up. `payload`, `place`: what is to come
+    back, and on which topic of the broker's."""
 
     name: Name
     topic: str
@@ -38,6 +40,7 @@ class Sent:
     value: int = 0
     is_gap: bool = False
     payload: bytes = b""
+    place: str = ""
     at_s: float = 0.0
 
 
@@ -53,6 +56,7 @@ class Suspect:
     witnesses: set[Name] = field(default_factory=set)  # all of them
     is_answered_for: bool = False  # a witness since the last strike
     others_killed: bool = False  # since the last strike
+    is_silent: bool = False  # the last strike: the connection did not end, nothing came any more
     unanswered: int = 0
     put_off: int = 0  # by a reason code that says "not now"
     code: int = 0
@@ -63,7 +67,8 @@ class Suspect:
             return f"the broker puts it off (reason code 0x{self.code:02x}, {self.put_off} times)"
         if self.strikes < self.unanswered:
             return f"the broker does not answer it ({self.unanswered} times)"
-        return f"the broker hangs up on it ({self.strikes} times)"
+        what = "nothing comes any more after it" if self.is_silent else "the broker hangs up on it"
+        return f"{what} ({self.strikes} times)"
 
     def pause_s(self) -> float:
         """Until it is tried again. A retained topic must be right soon after the broker works, so its pause grows late."""
@@ -85,6 +90,7 @@ class Suspects:
         self._killed: Counter[Name] = Counter()  # alone, since anything was acknowledged
         self._since_trial = 0
         self._answered = False  # on this connection
+        self._ended_by_trial = False  # the last connection, by one that had been set aside
 
     @property
     def any(self) -> bool:
@@ -101,15 +107,25 @@ class Suspects:
         """Connections in a row that ended before anything was acknowledged, whatever was sent; 0: it is not the path."""
         return self._killed.total() if self._killed.total() >= ASIDE_STRIKES and len(self._killed) > 1 else 0
 
+    @property
+    def rows(self) -> list[int]:
+        """The n of those that are rows."""
+        return [name for name in self._suspects if isinstance(name, int)]
+
     def is_aside(self, name: Name) -> bool:
         return name in self._suspects and self._suspects[name].is_aside
 
     def begin(self) -> None:
-        """A new connection: what was put off on the last one may be taken on this."""
+        """A new connection: what was put off on the last one may be taken on this. So may retained topics that were set aside,
+        unless one of them has just ended the last: the broker may be another one by now.
+        """
         self._answered = False
-        for one in self._suspects.values():
+        for name, one in self._suspects.items():
             if one.code:
                 one.due_s = self._now_s()
+            elif isinstance(name, str) and not self._ended_by_trial:
+                one.due_s = min(one.due_s, self._now_s() + _AGAIN_S)
+        self._ended_by_trial = False
 
     def due(self, idle: bool) -> Sent | None:
         """One that was set aside and may be tried again now, alone. `idle`: nothing else may be sent now."""
@@ -132,16 +148,18 @@ class Suspects:
         """One that was set aside is on its way."""
         self._since_trial = 0
 
-    def accuse(self, flying: Sequence[Sent]) -> list[Sent]:
-        """The broker hung up with these unanswered. The guilty, which only a row can be."""
+    def accuse(self, flying: Sequence[Sent], *, is_silent: bool = False) -> list[Sent]:
+        """The broker hung up, or fell silent, with these unanswered. The guilty, which only a row can be."""
+        self._ended_by_trial = any(self.is_aside(sent.name) for sent in flying)
         if len(flying) != 1:
             for sent in flying:
                 self._suspects.setdefault(sent.name, Suspect(sent))
             return []
         (sent,) = flying
         one = self._suspects.setdefault(sent.name, Suspect(sent))
-        if self._now_s() - sent.at_s > _SOON_S:
+        if not is_silent and self._now_s() - sent.at_s > _SOON_S:
             return []
+        one.is_silent = is_silent
         self._killed[sent.name] += 1
         for other in self._suspects.values():
             if other is not one:
@@ -166,6 +184,7 @@ class Suspects:
         """Others that were sent with it or later were acknowledged, and it was not."""
         one = self._suspects.setdefault(sent.name, Suspect(sent))
         one.unanswered += 1
+        self._ended_by_trial = self._ended_by_trial or one.is_aside
         if one.unanswered >= _UNANSWERED:
             one.due_s = self._now_s() + min(_LONGEST_PAUSE_S, 20.0 * 2 ** min(one.unanswered, 20))
             self._set_aside(one)
@@ -187,7 +206,7 @@ class Suspects:
         self._suspects.pop(sent.name, None)
         for one in self._suspects.values():
             if was_path:  # nothing is proved, and what was set aside meanwhile is tried soon
-                one.due_s = min(one.due_s, self._now_s() + 0.5)
+                one.due_s = min(one.due_s, self._now_s() + _AGAIN_S)
                 one.is_aside = one.is_aside and isinstance(one.sent.name, int)  # a topic at once
             elif one.sent.topic == sent.topic and one.sent.size <= sent.size:
                 one.is_answered_for = True
@@ -196,7 +215,8 @@ class Suspects:
     def hurry(self, topic: str) -> None:
         """A retained topic has another value, which may be taken: it is tried soon."""
         if one := self._suspects.get(topic):
-            one.due_s = min(one.due_s, self._now_s() + _NEW_VALUE_S)
+            soon_s = _NEW_VALUE_S if one.strikes < _TOPIC_STRIKES else _NEW_VALUE_LATE_S
+            one.due_s = min(one.due_s, self._now_s() + soon_s)
 
     def acquit(self, name: Name) -> None:
         """It was given up, or has another value now."""

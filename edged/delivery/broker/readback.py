@@ -1,10 +1,12 @@
 """With MQTT 3.1.1 a broker acknowledges also what it throws away because it is too large. So a message that is larger
 than any that is known to have passed counts only when it comes back on a subscription of our own.
 
-Where nothing ever comes back (a broker that lets a device write and not read), acknowledgements are believed.
+Where nothing ever comes back (a broker that lets a device write and not read), acknowledgements are believed. That is known
+of each topic by itself: an access list may let a device read one of them and not the other.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ _WAIT_S = 3.0
 @dataclass(slots=True)
 class _Unproven:
     n: int
+    topic: str
     size: int
     acknowledged_s: float | None = None
     heard: bool = False
@@ -24,17 +27,17 @@ class Echoes:
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self._passed_bytes = 0  # the largest payload that came back
+        self._passed_bytes: Counter[str] = Counter()  # by topic: the largest payload that came back
         self._unproven: dict[bytes, _Unproven] = {}
 
-    def sent(self, n: int, payload: bytes) -> None:
-        if len(payload) > self._passed_bytes:
-            self._unproven[payload] = _Unproven(n, len(payload))
+    def sent(self, n: int, topic: str, payload: bytes) -> None:
+        if len(payload) > self._passed_bytes[topic]:
+            self._unproven[payload] = _Unproven(n, topic, len(payload))
 
     def heard(self, payload: bytes) -> None:
         if one := self._unproven.get(payload):
             one.heard = True
-            self._passed_bytes = max(self._passed_bytes, one.size)
+            self._passed_bytes[one.topic] = max(self._passed_bytes[one.topic], one.size)
 
     def acknowledged(self, n: int) -> bool:
         """Whether that settles it; False: ask `settled` for it."""
@@ -57,10 +60,10 @@ class Echoes:
         for payload, one in list(self._unproven.items()):
             if one.acknowledged_s is None:
                 continue
-            if one.heard or one.size <= self._passed_bytes:
+            if one.heard or one.size <= self._passed_bytes[one.topic]:
                 done.append((one.n, True))
             elif self._now_s() - one.acknowledged_s >= _WAIT_S:
-                done.append((one.n, not self._passed_bytes))
+                done.append((one.n, not self._passed_bytes[one.topic]))
             else:
                 continue
             del self._unproven[payload]

@@ -5,12 +5,13 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from edged.delivery.broker.access import Access
-from edged.delivery.broker.client import PublishedWith, to_publish_properties
+from edged.delivery.broker.client import PublishedWith, Will, to_publish_properties
 from edged.delivery.broker.connection import COMMAND_BYTES, TAKEN_OVER, BrokerLimits, Connection, Disconnect
+from edged.delivery.messages import OFFLINE
 from edged.faults import StandingFault, to_standing
 
 log = logging.getLogger("edged")
@@ -18,18 +19,21 @@ log = logging.getLogger("edged")
 _TICK_S = 0.5
 _STABLE_S = 5.0  # a connection that lived so long is not the next in a series of failures
 _LONGEST_LOOPBACK_S, _LONGEST_S, _FIRST_S = 4.0, 30.0, 0.25
+_NO_RETAIN, _NO_QOS = 0x9A, 0x9B  # reason codes of a CONNACK
+_MOST_HANGING = 3  # connections that were given up before they were there, and whose thread still waits
 _MANY_SHORT_LIVES = 4  # one more than a message that makes the broker hang up causes
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
     """The end of a connection. `was_up`: the broker had accepted it. `by_broker`: it hung up, we did not give up.
-    `live_lost`: live messages that the network had not taken yet."""
+    `live_lost`: live messages that the network had not taken yet. `is_silent`: nothing came any more."""
 
     reason: str
     was_up: bool
     by_broker: bool
     live_lost: int = 0
+    is_silent: bool = False
 
 
 class Hearer(Protocol):
@@ -53,12 +57,14 @@ class Broker:
         random_: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`most_bytes`: a larger packet from the broker is thrown away while it is read."""
-        self.access, self._will_topic, self._most_bytes, self._random = access, will_topic, most_bytes, random_
+        self.access, self._most_bytes, self._random = access, most_bytes, random_
+        self._will = Will(will_topic, OFFLINE)
         self.connects = 0
         self._limits = BrokerLimits()
         self._now: Connection | None = None
+        self._hanging: list[Connection] = []
         self._failures = 0
-        self._doubt = False  # the last connection was given up because nothing was acknowledged, and nothing was since
+        self._doubt = False  # the last connection was given up because nothing came or was acknowledged, and nothing was since
         self._short_lives = 0  # connections in a row that the broker soon ended
         self._closing = False
         self._trouble = self._warning = ""
@@ -97,10 +103,10 @@ class Broker:
     def degraded(self) -> list[str]:
         return [fault.sentence for fault in self.faults]
 
-    def fits(self, topic: str, payload: bytes) -> bool:
+    def fits(self, topic: str, payload: bytes, about: PublishedWith | None = None) -> bool:
         """Whether the broker takes a message of this size; it says so only with MQTT 5."""
-        largest = self._limits.largest_bytes
-        return not largest or len(topic.encode()) + len(payload) + 12 <= largest
+        largest, more = self._limits.largest_bytes, about.size if about is not None else 0
+        return not largest or len(topic.encode()) + len(payload) + more + 12 <= largest
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, about: PublishedWith | None = None
@@ -126,25 +132,31 @@ class Broker:
         """Something was acknowledged."""
         self._doubt = False
 
-    def close(self) -> None:
-        """Say goodbye. What was published goes out first. Nothing is told after it."""
+    def close(self, *, keeps_will: bool = False) -> None:
+        """Say goodbye. What was published goes out first. Nothing is told after it.
+
+        `keeps_will`: without a word, so that the broker says by the last will what could not be said before.
+        """
         self._closing = True
         self.on_message, self.on_acknowledged = _to_nobody, _to_nobody
         for timer in (self._timer, self._tick_timer):
             if timer:
                 timer.cancel()
         if self._now is not None:
-            self._now.say_goodbye()
+            self._now.shut() if keeps_will else self._now.say_goodbye()
 
     # what the connection tells
 
     def on_accepted(self, limits: BrokerLimits) -> None:
         assert self._now is not None
         self._limits = limits
+        self._will = replace(self._will, qos=min(1, limits.most_qos), retain=limits.retain)  # of the next connection
         self.connects += 1
         self._trouble, self._warning = "", self._now.warning
         if limits.most_qos == 0:
             self._warning = f"the broker at {self.access.place} does not acknowledge (QoS 0 only): what it loses is lost"
+        elif not limits.retain:
+            self._warning = f"the broker at {self.access.place} keeps no retained messages: who subscribes later does not get them"
         log.info("connected to %s (MQTT %s)", self.access.place, "5" if self.access.version == 5 else "3.1.1")
         if self._warning:
             log.warning("%s", self._warning)
@@ -154,19 +166,24 @@ class Broker:
         if self._closing:
             return
         self._now = None
+        self._hanging.append(connection)
         self._suspect_a_rival(connection, lost)
         sentence = f"no connection to {self.access.place}: {lost.reason}"
         if sentence != self._trouble:
             log.warning("%s", sentence)
         self._trouble = sentence
-        self._hearer.on_down(Down(lost.reason, connection.up_s is not None, lost.by_broker, connection.live_unsent))
+        self._doubt = self._doubt or lost.cause == "silent"
+        was_up = connection.up_s is not None
+        if not was_up:
+            self._will = _to_lesser(self._will, lost.code)
+        self._hearer.on_down(Down(lost.reason, was_up, lost.by_broker, connection.live_unsent, lost.cause == "silent"))
         self._timer = self._loop.call_later(self._random(0.0, self._longest_s()), self._connect)
         self._failures += 1
 
     def _suspect_a_rival(self, connection: Connection, lost: Disconnect) -> None:
         """Two clients with one id throw each other out for ever: the operator must know which two."""
         soon = connection.up_s is not None and time.monotonic() - connection.up_s < _STABLE_S
-        self._short_lives = self._short_lives + 1 if soon and lost.by_broker else 0
+        self._short_lives = self._short_lives + 1 if soon and lost.by_broker and lost.cause != "nonsense" else 0
         who = f'another client with the id "{self.access.client_id}"'
         if lost.code == TAKEN_OVER:
             self._rival = f"{who} took over the connection; give each its own mqtt.client_id"
@@ -187,7 +204,11 @@ class Broker:
 
     def _connect(self) -> None:
         self._timer = None
-        self._now = Connection(self.access, self._will_topic, self, self._most_bytes)
+        self._hanging = [connection for connection in self._hanging if connection.hangs]
+        if len(self._hanging) >= _MOST_HANGING:  # each is a thread; for years
+            self._timer = self._loop.call_later(_TICK_S, self._connect)
+            return
+        self._now = Connection(self.access, self._will, self, self._most_bytes)
 
     def _tick(self) -> None:
         self._tick_timer = self._loop.call_later(_TICK_S, self._tick)
@@ -198,6 +219,13 @@ class Broker:
         if self._now.up_s is not None and time.monotonic() - self._now.up_s > _STABLE_S:
             self._failures, self._short_lives, self._rival = self._failures if self._doubt else 0, 0, ""
         self._now.tick()
+
+
+def _to_lesser(will: Will, code: int) -> Will:
+    """A will that the broker takes, where it refused this one. MQTT 5, 3.2.2.2: it must, before it has said what it can do."""
+    if code == _NO_RETAIN:
+        return replace(will, retain=False)
+    return replace(will, qos=0) if code == _NO_QOS else will
 
 
 def _to_nobody(*_told: object) -> None:

@@ -1,4 +1,4 @@
-"""The other side of the broker, for the commands that look at it: watch and audit."""
+"""The other side of the broker, for the commands that look at it: watch, audit and init."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,15 @@ _MOST_BYTES = 4 * 1024 * 1024  # a snapshot is smaller
 class _Listening:
     """Subscribes at each connection. Thread: the event loop's."""
 
-    def __init__(self, broker: Broker, topic: str, show: Callable[[str, bytes, bool], None], over: asyncio.Future[None]) -> None:
-        self._broker, self._topic, self._show, self._over = broker, topic, show, over
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str,
+        show: Callable[[str, bytes, bool], None],
+        over: asyncio.Future[None],
+        on_cut_off: Callable[[], None],
+    ) -> None:
+        self._broker, self._topic, self._show, self._over, self._on_cut_off = broker, topic, show, over, on_cut_off
         self._was_up = False
 
     def on_up(self) -> None:
@@ -27,6 +34,7 @@ class _Listening:
     def on_down(self, down: Down) -> None:
         if self._was_up:
             sys.stderr.write(f"{self._broker.degraded[0]}; trying again\n")
+            self._on_cut_off()
         elif not self._over.done():
             self._over.set_exception(UnavailableError(f"no broker at {self._broker.access.place}: {down.reason}"))
 
@@ -41,23 +49,80 @@ class _Listening:
                 self._over.set_result(None)
 
 
-def listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None], *, seconds: float | None = None) -> None:
+def listen(
+    access: Access,
+    topic: str,
+    show: Callable[[str, bytes, bool], None],
+    *,
+    seconds: float | None = None,
+    on_cut_off: Callable[[], None] = lambda: None,
+) -> None:
     """Call `show(topic, payload, retained)` with every message until the time is over or Ctrl-C.
 
+    `on_cut_off` is called when the connection broke: what comes until there is another is not heard.
     Raises UnavailableError when the broker can't be reached at first; later it is waited for.
     """
     logging.getLogger("edged").addHandler(logging.NullHandler())  # what must be said is said here
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_listen(access, topic, show, seconds))
+        asyncio.run(_listen(access, topic, show, seconds, on_cut_off))
 
 
-async def _listen(access: Access, topic: str, show: Callable[[str, bytes, bool], None], seconds: float | None) -> None:
+async def _listen(
+    access: Access,
+    topic: str,
+    show: Callable[[str, bytes, bool], None],
+    seconds: float | None,
+    on_cut_off: Callable[[], None],
+) -> None:
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
-    broker.start(_Listening(broker, topic, show, over))
+    broker.start(_Listening(broker, topic, show, over, on_cut_off))
     try:
-        await asyncio.wait_for(over, seconds)
+        async with asyncio.timeout(seconds):
+            await over
     except TimeoutError:
         pass
+    finally:
+        broker.close()
+
+
+class _Greeting:
+    """Connects, and that is all. Thread: the event loop's."""
+
+    def __init__(self, over: asyncio.Future[str]) -> None:
+        self._over = over
+
+    def on_up(self) -> None:
+        self._end("")
+
+    def on_down(self, down: Down) -> None:
+        self._end(down.reason)
+
+    def on_acknowledged(self, mid: int, code: int) -> None:
+        pass
+
+    def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        pass
+
+    def _end(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_result(reason)
+
+
+def greet(access: Access, *, limit_s: float = 5.0) -> str:
+    """Why this broker does not take us; empty when it does. Nothing is published. At most limit_s."""
+    logging.getLogger("edged").addHandler(logging.NullHandler())
+    return asyncio.run(_greet(access, limit_s))
+
+
+async def _greet(access: Access, limit_s: float) -> str:
+    over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
+    broker.start(_Greeting(over))
+    try:
+        async with asyncio.timeout(limit_s):
+            return await over
+    except TimeoutError:
+        return f"no answer within {limit_s:g} s"
     finally:
         broker.close()

@@ -29,6 +29,8 @@ CREATE TABLE dead(
 _LATER_TABLES = """
 CREATE TABLE IF NOT EXISTS unsafe_tails(boot TEXT PRIMARY KEY) WITHOUT ROWID;
 """  # since schema 1; an older edged does not look at them
+_KNOWN = {" ".join(sql.replace("IF NOT EXISTS ", "").split()) for sql in (_SCHEMA + _LATER_TABLES).split(";")}
+_LARGEST_BYTES = 1 << 20  # of anything in it; an event has some hundred
 _MOST_DEAD = 1000
 _MOST_ROWS = 1 << 60
 
@@ -50,7 +52,9 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:  # events are nobody else's, and SQLite gives its other files the same mode
         with contextlib.suppress(OSError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE))
-    return sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.5, check_same_thread=False)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_BYTES)
+    return db
 
 
 class Database:
@@ -72,6 +76,7 @@ class Database:
     def _prepare(self, page_bytes: int) -> None:
         ask = self._ask
         ask("PRAGMA cell_size_check = ON")
+        ask("PRAGMA temp_store = MEMORY")  # the disk of /tmp may be full
         ask(f"PRAGMA page_size = {page_bytes}")
         ask("PRAGMA locking_mode = EXCLUSIVE")  # no other process, and so no shared memory in a file that could be cut
         if ask("PRAGMA schema_version") == 0 and ask("SELECT count(*) FROM sqlite_master") == 0:
@@ -83,6 +88,8 @@ class Database:
             raise Foreign("not an outbox")
         if (version := ask("PRAGMA user_version")) > SCHEMA_VERSION:
             raise Foreign(f"written by a newer edged (schema {version}, this one knows {SCHEMA_VERSION})")
+        if not self._schema() <= _KNOWN:
+            raise sqlite3.DatabaseError("it holds what is no table of an outbox")
         if (found := ask("PRAGMA quick_check(1)")) != "ok":
             raise sqlite3.DatabaseError(str(found).splitlines()[-1])
         if self.path is not None and ask("PRAGMA journal_mode = WAL") != "wal":
@@ -95,6 +102,11 @@ class Database:
         ask("PRAGMA wal_autocheckpoint = 256")
         ask("PRAGMA journal_size_limit = 1048576")
         ask("PRAGMA cache_size = -512")
+
+    def _schema(self) -> set[str]:
+        """Everything that the file says it has, a view or a trigger too: what is selected from may be a query without an end."""
+        found = self._db.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'")
+        return {" ".join(str(sql).split()) for (sql,) in found}
 
     def _ask(self, statement: str) -> Any:
         row = self._db.execute(statement).fetchone()
@@ -172,7 +184,7 @@ class Database:
             if right:
                 yield row
             elif on_damaged is not None:
-                on_damaged(row)
+                on_damaged(row.readable())
 
     def waiting(self) -> Iterator[Row]:
         """Rows that wait, oldest first. A row that is not what was stored is left out; `damaged` counts it."""
@@ -190,14 +202,15 @@ class Database:
 
     def damaged(self) -> list[Row]:
         """Waiting rows whose checksum is wrong: as far as they can still be read."""
-        return [row for row, right in self._checked("state = ?", (WAITING,), False) if not right]
+        return [row.readable() for row, right in self._checked("state = ?", (WAITING,), False) if not right]
 
     def sessions(self) -> dict[str, tuple[Session, int]]:
         """By boot: the session and the highest seq of the rows that were deleted. What makes no sense is left out."""
         found = {}
         for boot, kernel_boot, offset_s, synced, last_seq in self._db.execute("SELECT * FROM sessions"):
-            if isinstance(boot, str) and isinstance(kernel_boot, str) and isinstance(offset_s, float) and isinstance(last_seq, int):
-                found[boot] = (Session(boot, kernel_boot, offset_s, bool(synced)), last_seq)
+            session = Session(boot, kernel_boot, offset_s, bool(synced))
+            if session.is_sound and isinstance(last_seq, int) and abs(last_seq) < _MOST_ROWS:
+                found[boot] = (session, last_seq)
         return found
 
     def unsafe_tails(self) -> list[str]:
@@ -205,11 +218,13 @@ class Database:
         return [boot for (boot,) in self._db.execute("SELECT boot FROM unsafe_tails") if isinstance(boot, str)]
 
     def dead(self) -> list[DeadLetter]:
-        """The oldest first."""
+        """The newest 1,000, the oldest of them first."""
         found = []
-        for n, boot, seq, body, reason in self._db.execute("SELECT n, boot, seq, body, reason FROM dead ORDER BY n").fetchall():
+        newest = "SELECT n, boot, seq, body, reason FROM dead ORDER BY n DESC LIMIT ?"
+        for n, boot, seq, body, reason in reversed(self._db.execute(newest, (_MOST_DEAD,)).fetchall()):
             row = next(iter(self._rows("n = ? AND state = ?", (n, DEAD))), None)
-            text_only = Row(n, EVENT, DEAD, str(boot), seq, 0, 0.0, False, 0, str(body))
+            number = seq if type(seq) is int and abs(seq) < _MOST_ROWS else 0
+            text_only = Row(n, EVENT, DEAD, str(boot), number, 0, 0.0, False, 0, str(body))
             found.append(DeadLetter(row or text_only, str(reason), row is not None))
         return found
 
@@ -227,7 +242,7 @@ class Database:
         order = "DESC" if newest_first else "ASC"
         for fields in self._db.execute(f"SELECT {_COLUMNS}, checksum FROM rows WHERE {where} ORDER BY n {order}", values):
             row = to_row(fields)
-            yield row, row.checksum() == fields[10]
+            yield row, row.is_sound and row.checksum() == fields[10]
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -237,44 +252,3 @@ class Database:
 def to_row(fields: tuple[Any, ...]) -> Row:
     n, kind, state, boot, seq, happened_ns, offset_s, synced, lived_ns, body = fields[:10]
     return Row(n, kind, state, boot, seq, happened_ns, offset_s, bool(synced), lived_ns, body)
-
-
-class FilePresence:
-    """Is the file still there, and as long as we left it? Files are removed, replaced and cut under a running daemon.
-
-    Of a database in WAL mode that nobody else may use. `path` None: memory, which is always there. Raises nothing.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._paths = (path, path.with_name(path.name + "-wal")) if path else ()
-        self._seen: dict[Path, tuple[int, int, int]] = {}
-        self.note()
-
-    def note(self) -> None:
-        """Just after a commit of our own: what there is now is right."""
-        for path in self._paths:
-            if (found := _look(path)) is not None:
-                before = self._seen.get(path)
-                if before is None or before[:2] == found[:2]:  # else another file has taken its place, which `wrong` tells
-                    self._seen[path] = found
-
-    def wrong(self) -> str:
-        """What has happened to it; "" while all is well."""
-        for path, (device, inode, size) in self._seen.items():
-            found = _look(path)
-            if found is None:
-                return f"{path} was removed"
-            if found[:2] != (device, inode):
-                return f"{path} was replaced"
-            if found[2] < size:
-                return f"{path} was cut from {size} to {found[2]} bytes"
-        return ""
-
-
-def _look(path: Path) -> tuple[int, int, int] | None:
-    """Device, inode and size; None where nothing is."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from edged.delivery.outbox.changes import Bury, Delete, Discard, Put, PutSession, Revive, SetState, StoredChange
-from edged.delivery.outbox.database import Database, DeadLetter, FilePresence
-from edged.delivery.outbox.rows import Row
+from edged.delivery.outbox.database import Database, DeadLetter
+from edged.delivery.outbox.replacement import FilePresence
+from edged.delivery.outbox.rows import Row, unknown_row
 from edged.delivery.outbox.tail import Tail
+from edged.errors import UnavailableError
 
 
 class Disk(Protocol):
@@ -51,6 +53,7 @@ class Shelves:
         self._uncommitted: list[StoredChange] = []
         self._owed: list[StoredChange] = []
         self._owed_n: set[int] = set()
+        self._no_letters: set[int] = set()  # n of the disk's dead letters that are none any more
         self._damaged: list[Row] = []
 
     @property
@@ -95,6 +98,7 @@ class Shelves:
         """Keep what was done. Returns when it is safe, on the disk or (see `reason`) as far as memory is."""
         if not self._uncommitted or self._disk is None:
             return
+        self._presence.wrong()
         try:
             self._disk.commit()
         except sqlite3.Error as error:
@@ -114,6 +118,7 @@ class Shelves:
 
     def check_files(self) -> bool:
         """Whether the file had been taken away, replaced or cut, and a new one was made of what is left."""
+        self.tail.look()
         if self._disk is None or self._reopen is None or not (wrong := self._presence.wrong()):
             return False
         changes, self._uncommitted = self._uncommitted, []
@@ -157,15 +162,16 @@ class Shelves:
             for session, last_seq in self._memory.sessions().values():
                 self._disk.put_session(session, last_seq)
             self._disk.commit()
+            highest = self._disk.highest_n()
         except (sqlite3.Error, OSError) as error:
             if self._disk is not None:
                 self._disk.roll_back()
             self._leave(error)
             return False
         self._memory.close()
-        self._highest_on_disk = max(self._highest_on_disk, self._disk.highest_n())
+        self._highest_on_disk = max(self._highest_on_disk, highest)
         self._memory, self._in_memory, self.memory_bytes = Database(None), {}, 0
-        self._owed, self._owed_n = [], set()
+        self._owed, self._owed_n, self._no_letters = [], set(), set()
         self.reason = ""
         self._presence.note()
         self.tail.clear()
@@ -177,15 +183,18 @@ class Shelves:
             if n in self._in_memory:
                 yield from self._memory.get(n)
             elif self._disk is not None and n not in self._owed_n:
+                known = len(self._damaged)
                 try:
                     found = list(self._disk.get(n, self._damaged.append))
                 except sqlite3.Error as error:
                     self._fall(error)
-                else:
-                    yield from found
+                    continue
+                if not found and len(self._damaged) == known:
+                    self._damaged.append(unknown_row(n))
+                yield from found
 
     def take_damaged(self) -> list[Row]:
-        """Rows that were asked for and whose checksum was wrong: as far as they can still be read."""
+        """Rows that were asked for and are gone, or whose checksum was wrong: as far as they can still be read."""
         damaged, self._damaged = self._damaged, []
         return damaged
 
@@ -205,9 +214,15 @@ class Shelves:
         return ask(self._memory)
 
     def dead(self) -> list[DeadLetter]:
-        """The oldest first."""
-        stores = (self._disk, self._memory) if self._disk is not None else (self._memory,)
-        return [letter for store in stores for letter in store.dead()]
+        """The oldest first. Raises UnavailableError when the disk can't be read."""
+        try:
+            on_disk = self._disk.dead() if self._disk is not None else []
+        except sqlite3.Error as error:
+            self._fall(error)
+            raise UnavailableError(f"the outbox's file can not be read now ({error}); try again") from None
+        in_memory = {letter.row.n: letter for letter in self._memory.dead()}
+        hidden = self._no_letters | in_memory.keys()
+        return [*(letter for letter in on_disk if letter.row.n not in hidden), *in_memory.values()]
 
     def close(self) -> None:
         self.commit()
@@ -229,13 +244,16 @@ class Shelves:
             case Revive(row):
                 self._memory.discard(row.n)
                 self._do_in_memory(Put(row))
+                self._no_letters.add(row.n)
                 if row.n <= self._highest_on_disk:
                     self._owed.append(Discard(row))
             case SetState(row) | Delete(row) | Bury(row) | Discard(row):
-                if row.n in self._in_memory:
+                if row.n in self._in_memory or isinstance(change, Bury | Discard):  # letters of the disk are listed from here
                     change.apply(self._memory)
-                    if isinstance(change, Delete | Bury | Discard):
-                        self.memory_bytes -= self._in_memory.pop(row.n)
+                if isinstance(change, Discard):
+                    self._no_letters.add(row.n)
+                if isinstance(change, Delete | Bury | Discard):
+                    self.memory_bytes -= self._in_memory.pop(row.n, 0)
                 if row.n <= self._highest_on_disk:
                     self._owed.append(change)
                     self._owed_n.add(row.n)
@@ -252,7 +270,7 @@ class Shelves:
     def _leave(self, error: sqlite3.Error | OSError) -> None:
         self.reason = f"the outbox is in memory, because its file can not be used ({error})"
         self._presence = FilePresence(None)
-        full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+        full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
         if self._disk is not None and not full:
             self._disk.close()  # the next attempt to heal opens it anew, which mends it if need be
             self._disk = None

@@ -75,7 +75,7 @@ def _what(body: str) -> str:
     try:
         fields = json.loads(body)
         return f"{fields['event_type']} {fields['label']}"[:_LONGEST]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return body[:_LONGEST]
 
 

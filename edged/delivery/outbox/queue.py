@@ -67,7 +67,7 @@ class OutboxQueue:
             elif row.state == DELIVERED and row.kind == EVENT:
                 self._waiting.kept.add(row.n)
         self._lanes.this_run_n = this_run_n
-        self._lanes.young.begin(young_n)
+        self._lanes.young.begin(young_n, numbers.next_n, self._clock.monotonic_ns())
         damaged = store.damaged()
         for row in damaged:
             self._shelves.do(Delete(row))
@@ -153,8 +153,8 @@ class OutboxQueue:
         """An event that was counted before, and counts as a new one with its old name."""
         row = row.with_state(WAITING)
         self._shelves.do(Put(row))
+        self._events += row.n not in self._waiting
         self._waiting.add(row)
-        self._events += 1
 
     # what goes out
 
@@ -200,10 +200,7 @@ class OutboxQueue:
 
     def release(self, n: int | None = None) -> None:
         """The row (or all that are out, with None) will be handed out again, in order."""
-        if n is None:
-            self._lanes.out.clear()
-        else:
-            self._lanes.out.pop(n, None)
+        self._lanes.out.clear() if n is None else self._lanes.out.pop(n, None)
 
     def discard(self, n: int) -> bool:
         """Give up an event that waits, by the operator's wish, and tell it; False where there is none."""
@@ -247,15 +244,28 @@ class OutboxQueue:
         for row in over:
             self._shelves.do(SetState(row, DELIVERED) if row.n in self._waiting.kept else Delete(row))
         lost = self._waiting.missing(found)
+        gaps = [gap for n, gap in self._waiting.gap_rows.items() if found.gap_rows.get(n) != gap]  # gone, or as it once was
         self._waiting.replace(found)
+        self._put_again(gaps)
         self._first_n = 0
         self._lanes.out = {n: row for n, row in self._lanes.out.items() if n in self._waiting}
         for boot, seqs in lost.items():
             self._drops.tell(boot, seqs, "damaged")
 
+    def _put_again(self, gaps: list[Row]) -> None:
+        """At once: a kill before the next commit would cost them, for their numbers were given long ago."""
+        for gap in gaps:
+            self._shelves.do(Put(gap))
+            self._waiting.remove(self._waiting.gap_rows.get(gap.n, gap))
+            self._waiting.add(gap)
+        self._shelves.commit()
+
     def _give_up_damaged(self) -> None:
         """Rows that were come across and whose checksum was wrong."""
         for row in self._shelves.take_damaged():
+            if (gap := self._waiting.gap_rows.get(row.n)) is not None:  # it tells of others, and is known by heart
+                self._put_again([gap])
+                continue
             was_event = self._waiting.forget(row)
             self._shelves.do(Delete(row))
             self._lanes.out.pop(row.n, None)
@@ -263,6 +273,10 @@ class OutboxQueue:
                 self._drops.tell(row.boot, [row.seq], "damaged")
             elif was_event:
                 self._drops.counts["damaged"] += 1
+
+    def waits(self, n: int) -> bool:
+        """Whether the row is still owed."""
+        return n in self._waiting
 
     @property
     def waiting(self) -> int:
@@ -276,8 +290,6 @@ class OutboxQueue:
 
     def counters(self) -> Events:
         return Events(events=self._events, delivered=self.delivered, queued=self.waiting, dropped=dict(self._drops.counts))
-
-    # the rest is between the lines above
 
     def _prune(self) -> None:
         """Forget the oldest delivered rows that are too many."""

@@ -116,22 +116,28 @@ def open_outbox(
     opened = open_disk(path)
     told = opened.told
     _tell([*told, *([opened.reason] if opened.reason else [])])
-    left = find_left(folder)
-    store = opened.store
+    left, tail = find_left(folder), open_tail(folder, clock.boot)
+    store, is_taken_in, unsafe = opened.store, False, list[str]()
+
+    def on(disk: Database | None) -> tuple[Shelves, OutboxQueue]:
+        shelves = Shelves(disk, opened.reason, _File(path, told), folder, min_free_bytes, tail)
+        return shelves, OutboxQueue(shelves, clock, limits)
+
     if store is not None:
         try:
             take_in(store, left)
+            is_taken_in = True
+            shelves, ledger = on(store)
+            ledger.load(store)
+            unsafe = store.unsafe_tails()
         except _UNUSABLE as error:
             store.close()
             opened = Opened(None, told, f"the outbox is in memory, because {path} can not be used: {error}")
+            _tell([opened.reason])
             store = None
-    shelves = Shelves(store, opened.reason, _File(path, told), folder, min_free_bytes, open_tail(folder, clock.boot))
-    ledger = OutboxQueue(shelves, clock, limits)
-    unsafe = []
-    if store is not None:
-        ledger.load(store)
-        unsafe = store.unsafe_tails()
-    else:
+    if store is None:
+        left = [] if is_taken_in else left  # what they hold is on the disk, or lies there for the next start
+        shelves, ledger = on(None)
         ledger.begin_without(int(time.time() * 1000))
         rows = opened.rows | to_rows(left)
         ledger.adopt(rows, to_sessions(rows))
@@ -139,7 +145,8 @@ def open_outbox(
     ledger.make_up(left, unsafe)
     shelves.commit()
     if shelves.on_disk and store is not None:
-        store.forget_sessions()
+        with contextlib.suppress(sqlite3.Error):  # the next start forgets them
+            store.forget_sessions()
         remove_left(left)
     return Outbox(ledger, shelves, durability, told)
 

@@ -1,4 +1,7 @@
-"""A new outbox file in the place of an old one, so that a power cut at any moment leaves one of them; the old one is kept aside."""
+"""The outbox file as a file: whether it is still there and whole, and a new one in its place, the old one kept aside.
+
+A power cut at any moment leaves one of the two.
+"""
 
 import contextlib
 import os
@@ -7,6 +10,7 @@ from pathlib import Path
 
 from edged.system.files import sync_folder
 
+_MARK_BYTES = 16  # with which a database and its log begin, and which are never zero
 _ASIDE = 2  # copies of unusable files that are kept
 
 
@@ -59,3 +63,61 @@ def keep_aside(path: Path) -> Path:
 
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+class FilePresence:
+    """Is the file still there, and as long as we left it? Files are removed, replaced and cut under a running daemon.
+
+    Of a database in WAL mode that nobody else may use. `path` None: memory, which is always there. Raises nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._paths = (path, beside(path, "-wal")) if path else ()
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._wrong = ""
+        self.note()
+
+    def note(self) -> None:
+        """Just after a commit of our own: what there is now is right."""
+        for path in self._paths:
+            if (found := _look(path)) is not None:
+                before = self._seen.get(path)
+                if before is None or before[:2] == found[:2]:  # else another file has taken its place, which `wrong` tells
+                    self._seen[path] = found
+
+    def wrong(self) -> str:
+        """What has happened to it; "" while all is well. Asked before a commit too, which may write over a cut; not forgotten."""
+        self._wrong = self._wrong or self._look_again()
+        return self._wrong
+
+    def _look_again(self) -> str:
+        for path, (device, inode, size) in self._seen.items():
+            found = _look(path)
+            if found is None:
+                return f"{path} was removed"
+            if found[:2] != (device, inode):
+                return f"{path} was replaced"
+            if found[2] < size:
+                return f"{path} was cut from {size} to {found[2]} bytes"
+            if found[2] and _is_hollow(path):
+                return f"{path} was emptied while it was written"
+        return ""
+
+
+def _look(path: Path) -> tuple[int, int, int] | None:
+    """Device, inode and size; None where nothing is."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size
+
+
+def _is_hollow(path: Path) -> bool:
+    """Whether its beginning is a hole. It was cut in the middle of a commit, which then wrote behind the hole."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MARK_BYTES)
+    except OSError:
+        return False
+    return bool(head) and not any(head)

@@ -11,6 +11,7 @@ from edged.delivery.messages import SCHEMA, Stamp, to_rfc3339
 EVENT, GAP = 0, 1  # kinds of row
 WAITING, DELIVERED, DEAD = 0, 1, 2  # states of a row; a dead letter is one that no broker takes
 LATE_NS = 60 * 10**9  # an event that is older when it is sent must not look like "now"
+_LARGEST, _LARGEST_S = 1 << 60, 1e11
 _SAME_S = 1.0  # a wall clock that moved by less was corrected, not set
 
 
@@ -22,6 +23,12 @@ class Session:
     kernel_boot: str
     offset_s: float
     synced: bool
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every field is what it must be."""
+        texts = isinstance(self.boot, str) and isinstance(self.kernel_boot, str)
+        return texts and type(self.offset_s) in (int, float) and abs(self.offset_s) < _LARGEST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,32 @@ class Row:
     def size(self) -> int:
         return len(self.body) + 64
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether every field is what it must be, and a number that a database and a date can hold."""
+        numbers = (self.n, self.kind, self.state, self.seq, self.happened_ns, self.lived_ns)
+        return (
+            all(type(number) is int and abs(number) < _LARGEST for number in numbers)
+            and self.n > 0
+            and isinstance(self.boot, str)
+            and isinstance(self.body, str)
+            and type(self.offset_s) in (int, float)
+            and abs(self.offset_s) < _LARGEST_S  # and no NaN
+            and isinstance(self.synced, bool)
+        )
+
+    def readable(self) -> "Row":
+        """What can be believed of a row that is damaged: its n, and who it says that it is, if that can be true."""
+        named = isinstance(self.boot, str) and type(self.seq) is int and abs(self.seq) < _LARGEST
+        return replace(unknown_row(self.n), boot=self.boot, seq=self.seq) if named else unknown_row(self.n)
+
     def with_state(self, state: int) -> "Row":
         return replace(self, state=state)
+
+
+def unknown_row(n: int) -> Row:
+    """One of which only its number is known."""
+    return Row(n, EVENT, WAITING, "", 0, 0, 0.0, False, 0, "{}")
 
 
 def checksum(*fields: object) -> int:
@@ -67,7 +98,8 @@ def _canonical(field: object) -> str:
 
 
 def to_body(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    """Text that can be written: half of a character that needs two (from a name in a file, say) becomes a question mark."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
 def is_late(row: Row, session: Session | None, kernel_boot: str, now_ns: int) -> bool:
@@ -77,8 +109,11 @@ def is_late(row: Row, session: Session | None, kernel_boot: str, now_ns: int) ->
     return now_ns - row.happened_ns >= LATE_NS
 
 
+NO_EVENT = (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError, RecursionError)
+
+
 def to_message(row: Row, session: Session, *, late: bool) -> bytes:
-    """The payload of a row, with the best time that is known for it now.
+    """The payload of a row, with the best time that is known for it now. Raises one of NO_EVENT for what is none.
 
     `session` is the one of row.boot with its offset as it is known now. An event that was stored before the clock was
     right gets its time, and its `since`, moved by as much as the clock was moved since.

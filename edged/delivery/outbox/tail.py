@@ -5,31 +5,26 @@ has not yet numbered; `changes` what that thread did since the last commit. A co
 """
 
 import contextlib
-import errno
 import hashlib
 import itertools
-import json
 import logging
 import os
 import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from edged.delivery.outbox.changes import Put, PutSession, StoredChange, from_fields, to_fields
+from edged.delivery.outbox.changes import CheckedLines, Put, PutSession, StoredChange, from_fields, read_lines, to_fields
 from edged.delivery.outbox.database import Database
 from edged.delivery.outbox.rows import DELIVERED, WAITING, Row
-from edged.errors import ReadError
-from edged.system.files import read_file
+from edged.errors import ReadError, WriteError
+from edged.system.files import PRIVATE, read_file, write_file
 
 log = logging.getLogger("edged")
 
-_LARGEST_BYTES = 32 * 1024 * 1024
 _NO_SENSE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-_HEAD_BYTES = 96  # a line of fixed length at the beginning, which is written over
+LAST_FOLDER, _LONGEST_PATH = "outbox.tail", 4096  # a file in the state folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,76 +46,15 @@ class Left:
     accepted: list[Accepted] = field(default_factory=list)
 
 
-class CheckedLines:
-    """A head and lines, each with its checksum. What can not be written is told once, and nothing else happens.
-
-    Thread: one at a time.
-    """
-
-    def __init__(self, path: Path | None, head: object) -> None:
-        self._path, self._file, self._end = path, -1, _HEAD_BYTES
-        if path is not None:
-            try:
-                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            except OSError as error:
-                self._fail(error)
-        self.clear(head)
-
-    def add(self, value: object) -> None:
-        if self._file >= 0 and self._end < _LARGEST_BYTES:
-            line = _to_line(value)
-            self._write(line, self._end)
-            self._end += len(line)
-
-    def clear(self, head: object) -> None:
-        """Another head, and no lines. Killed in between, it has the new head and the old lines."""
-        if self._file < 0:
-            return
-        self._write(_to_line(head).rstrip().ljust(_HEAD_BYTES - 1) + b"\n", 0)
-        try:
-            if self._file >= 0:
-                os.ftruncate(self._file, _HEAD_BYTES)
-        except OSError as error:
-            self._fail(error)
-        self._end = _HEAD_BYTES
-
-    def remove(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        if self._path is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
-    @property
-    def is_open(self) -> bool:
-        return self._file >= 0
-
-    def unlink(self) -> None:
-        """Nobody finds it any more; it may go on being written."""
-        if self._path is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
-    def _write(self, raw: bytes, at: int) -> None:
-        try:
-            if os.pwrite(self._file, raw, at) < len(raw):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            self._fail(error)
-
-    def _fail(self, error: OSError) -> None:
-        log.warning("what is not yet on the disk is not safe from SIGKILL: %s: %s", self._path, error.strerror or error)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
-
-
 class Tail:
     """`folder` None: nothing is written. `accept` belongs to the event loop's thread, the rest to the outbox's."""
 
-    def __init__(self, folder: Path | None, name: str = "", boot: str = "") -> None:
+    def __init__(
+        self, folder: Path | None, name: str = "", boot: str = "", another: Callable[[], Path | None] = lambda: None
+    ) -> None:
+        """`another`: a folder to go on in when somebody takes the files away."""
         base = folder / f"{name}{boot}" if folder else None
+        self._name, self._another = f"{name}{boot}", another
         self._boot = boot
         self._changes = CheckedLines(base.with_suffix(".changes") if base else None, [boot, 0])
         self._accepted = CheckedLines(base.with_suffix(".accepted") if base else None, [boot])
@@ -149,6 +83,15 @@ class Tail:
             self._changes.unlink()
             self._accepted.unlink()
 
+    def look(self) -> None:
+        """Must be called now and then: files that were taken away are made anew. A user's own folder goes at the last logout."""
+        if not (self._changes.is_gone or self._accepted.is_gone) or self._ended:
+            return
+        if (folder := self._another()) is not None:
+            log.warning("what is not yet on the disk was taken away, and is kept in %s from now on", folder)
+            self._accepted.move(folder / f"{self._name}.accepted")  # without the other file nobody looks at it
+            self._changes.move(folder / f"{self._name}.changes")
+
     def clear(self) -> None:
         """Everything that was added is on the disk."""
         self._changes.clear([self._boot, self._numbered])
@@ -166,19 +109,30 @@ def name_of(state_folder: Path) -> str:
 
 def folders(state_folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Where the tail may lie: the first that can be written is used, and all are looked at. The service's own folder
-    (systemd.exec(5), RuntimeDirectory=), the user's (XDG_RUNTIME_DIR), or the state folder.
+    (systemd.exec(5), RuntimeDirectory=), the user's (XDG_RUNTIME_DIR), the one that was used last, which a command started by
+    hand is not told of, or the state folder.
     """
     runtime = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    found = [Path(place) for place in (runtime, environment.get("XDG_RUNTIME_DIR", "")) if place.startswith("/")]
-    return [*found, state_folder]
+    last = ""
+    with contextlib.suppress(ReadError):
+        last = os.fsdecode(read_file(state_folder / LAST_FOLDER, _LONGEST_PATH, follow=False))
+    places = (runtime, environment.get("XDG_RUNTIME_DIR", ""), last)
+    return [*(Path(place) for place in dict.fromkeys(places) if place.startswith("/") and "\0" not in place), state_folder]
 
 
 def open_tail(state_folder: Path, boot: str) -> Tail:
     """A new one, empty; see `find_left` for what lies there."""
+    return Tail(_choose_folder(state_folder), name_of(state_folder), boot, lambda: _choose_folder(state_folder))
+
+
+def _choose_folder(state_folder: Path) -> Path | None:
     for folder in folders(state_folder):
         if folder.is_dir() and os.access(folder, os.W_OK):
-            return Tail(folder, name_of(state_folder), boot)
-    return Tail(None)
+            with contextlib.suppress(WriteError):
+                if folder not in (folders(state_folder, {})[0], state_folder):
+                    write_file(state_folder / LAST_FOLDER, os.fsencode(folder), PRIVATE)
+            return folder
+    return None
 
 
 def find_left(state_folder: Path) -> list[Left]:
@@ -192,12 +146,12 @@ def find_left(state_folder: Path) -> list[Left]:
             left.paths += [path, accepted]
             numbered = 0
             with contextlib.suppress(*_NO_SENSE):  # from the first line on that makes no sense
-                for number, (index, *more) in enumerate(_lines(path)):
+                for number, (index, *more) in enumerate(read_lines(path)):
                     if number:
                         left.changes.append(from_fields(more[0]))
                     numbered = max(numbered, index if number else more[0])
             with contextlib.suppress(*_NO_SENSE):
-                for index, *more in itertools.islice(_lines(accepted), 1, None):
+                for index, *more in itertools.islice(read_lines(accepted), 1, None):
                     if index > numbered:
                         left.accepted.append(Accepted(index, str(more[0]), int(more[1])))
     return list(found.values())
@@ -209,24 +163,6 @@ def remove_left(left: list[Left]) -> None:
         for path in one.paths:
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-def _to_line(value: object) -> bytes:
-    raw = json.dumps(value, separators=(",", ":")).encode()  # ASCII only: no line can end too soon
-    return b"%08x %s\n" % (zlib.crc32(raw), raw)
-
-
-def _lines(path: Path) -> Iterator[list[Any]]:
-    """Those whose checksum is right, up to the first that is not: a line may have been cut. The head is the first."""
-    try:
-        raw = read_file(path, _LARGEST_BYTES * 2, follow=False)
-    except ReadError:
-        return
-    for line in raw.split(b"\n"):
-        checksum, _, text = line.rstrip().partition(b" ")
-        if f"{zlib.crc32(text):08x}".encode() != checksum:
-            return
-        yield list(json.loads(text))
 
 
 def take_in(store: Database, left: list[Left]) -> None:

@@ -88,6 +88,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.events, self.gaps = Ranges(), Ranges()  # n
+        self.gap_rows: dict[int, Row] = {}  # the gaps themselves, by n: few, and known nowhere else when the file loses them
         self.kept = Ranges()  # n of delivered rows
         self.bytes = 0
         self._seqs: dict[str, Ranges] = {}  # of events
@@ -104,10 +105,13 @@ class Waiting:
             self.bytes += row.size
             if row.kind == EVENT:
                 self._seqs.setdefault(row.boot, Ranges()).add(row.seq)
+            else:
+                self.gap_rows[row.n] = row
 
     def remove(self, row: Row) -> None:
         if (self.events if row.kind == EVENT else self.gaps).remove(row.n):
             self.bytes -= row.size
+            self.gap_rows.pop(row.n, None)
             if row.kind == EVENT and (seqs := self._seqs.get(row.boot)) is not None:
                 seqs.remove(row.seq)
                 if not seqs:
@@ -116,11 +120,10 @@ class Waiting:
     def replace(self, by: "Waiting") -> None:
         """As if those had been added, and only those. What is kept stays."""
         self.events, self.gaps, self.bytes, self._seqs = by.events, by.gaps, by.bytes, by._seqs
+        self.gap_rows = by.gap_rows
 
     def forget(self, row: Row) -> bool:
-        """A row of which only n can be believed; whether it was an event."""
-        if self.gaps.remove(row.n):
-            return False
+        """An event of which only n can be believed; False where none waits by that."""
         return self.events.remove(row.n)
 
     def forget_seq(self, row: Row) -> bool:
@@ -159,9 +162,10 @@ class Young:
         self._marks: deque[tuple[int, int]] = deque()  # when, and the first n that was stored from then on
         self._first_n = 0
 
-    def begin(self, n: int) -> None:
-        """What lay in the outbox when it was opened."""
+    def begin(self, n: int, next_n: int, now_ns: int) -> None:
+        """Of what lay in the outbox when it was opened, `n` is the first that can be young; `next_n` is the next that is stored."""
         self._first_n = n
+        self.stored(next_n, now_ns)
 
     def stored(self, n: int, now_ns: int) -> None:
         if not self._marks or now_ns - self._marks[-1][0] >= _MARK_NS:

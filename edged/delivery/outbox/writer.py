@@ -76,6 +76,10 @@ class Outbox:
     def replay(self, since_s: float) -> int:
         return self._ledger.replay(since_s)
 
+    def gone(self, numbers: list[int]) -> list[int]:
+        """Those of the rows that are not owed any more."""
+        return [n for n in numbers if not self._ledger.waits(n)]
+
     def answer(self, do: str, which: str, aside: dict[str, int]) -> dict[str, Any]:
         """list, retry or discard. `aside`: the n of the events that are set aside, by id. Raises EdgedError."""
         letters = Letters(self._ledger, self._shelves)

@@ -47,6 +47,17 @@ def test_what_came_twice_is_counted_once_more() -> None:
     assert (entry["received"], entry["duplicates"], entry["missing"], entry["first_seq"]) == (3, 1, 0, 5)
 
 
+def test_a_gap_without_an_end_says_from_where_on_nobody_knows_and_hides_nothing_before() -> None:
+    """After a power cut. Its own number lies beyond all that may have been sent."""
+    account = Account(from_start=True)
+    for seq in (1, 3, 4):
+        account.take("edged/door/event", an_event(seq), 0.0)
+    open_end = an_event(1004, event_type="gap", from_seq=5, to_seq=None, dropped=None, reason="power")
+    assert account.take("edged/door/backlog", open_end, 0.0) and account.foreign == 0
+    entry = account.report()[0]
+    assert (entry["missing_seqs"], entry["announced"], entry["unknown_from_seq"]) == ([2], {}, 5)
+
+
 def test_absurd_numbers_cost_no_time() -> None:
     account = Account()
     account.take("edged/door/event", an_event(1), None)
@@ -62,3 +73,17 @@ def test_anything_may_stand_on_the_topic(topic: str, payload: Any) -> None:
     account.take(topic, payload, 0.0)
     account.take("edged/door/event", payload, 0.0)
     account.report()
+
+
+def test_what_came_while_we_were_cut_off_is_unheard_and_not_missing() -> None:
+    """Before: events that others received counted as lost, because the connection of `edged audit` itself was broken."""
+    account = Account()
+    for seq in (1, 2, 4):
+        account.take("edged/door/event", an_event(seq), None)
+    account.cut_off()
+    account.cut_off()
+    account.take("edged/door/backlog", an_event(3), None)
+    for seq in (9, 10, 12):
+        account.take("edged/door/event", an_event(seq), None)
+    entry = account.report()[0]
+    assert (entry["unheard"], entry["missing_seqs"]) == (4, [11])

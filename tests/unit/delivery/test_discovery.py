@@ -138,3 +138,20 @@ def test_a_damaged_memory_is_none(tmp_path, broker, heard, content):
 
     run(tmp_path, broker.port, story)
     assert configs(heard)[0]["dev"]["name"] == HOME.name
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["homeassistant/devi#e/edged_0/config", "a/+/b", "", "/", "a\0b", "x" * 70_000, "$SYS/broker/x", "zigbee2mqtt/bridge/state"],
+)
+def test_only_what_can_be_ours_is_taken_back(tmp_path, broker, heard, topic):
+    """One bit makes # of c, with which no connection lasts; and what others have retained is theirs."""
+    heard.publish("zigbee2mqtt/bridge/state", b"online", retain=True)
+    (tmp_path / "homeassistant.json").write_text(json.dumps({topic: {"label": "sensor"}}))
+
+    async def story(discovery):
+        discovery.announce("homeassistant", HOME)
+        await until(lambda: configs(heard), "a message")
+
+    run(tmp_path, broker.port, story)
+    assert [payload for name, payload, _ in heard.messages if name.startswith("zigbee2mqtt")] == [b"online"]

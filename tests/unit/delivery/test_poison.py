@@ -89,6 +89,21 @@ def test_one_that_kills_where_others_of_its_size_pass_is_given_up() -> None:
     assert line.given_up == [3]
 
 
+@pytest.mark.parametrize(
+    ("topic", "size", "is_witness"), [("event", 5000, True), ("event", 9000, True), ("event", 4999, False), ("label", 5000, False)]
+)
+def test_a_witness_is_of_its_topic_and_at_least_of_its_size(topic: str, size: int, is_witness: bool) -> None:
+    now = Now()
+    suspects = Suspects(now)
+    given_up = False
+    for number in range(100, 160):
+        suspects.begin()
+        given_up = given_up or bool(suspects.accuse([Sent(1, "event", 5000, at_s=now.s)]))
+        suspects.acknowledged(Sent(number, topic, size, at_s=now.s))
+        now.s += 601
+    assert given_up is is_witness
+
+
 def test_one_without_witnesses_is_set_aside_and_the_others_go_past_it() -> None:
     limit = [1000]
     line = Line([100, 5000, *[100] * 40], lambda sent: sent.size > limit[0])
@@ -143,6 +158,46 @@ def test_a_retained_topic_is_never_given_up_and_soon_tried_again() -> None:
     assert pauses[-1] == 600, "and a value that really ends the connection does so ever more rarely"
 
 
+def test_after_a_long_time_a_topic_is_tried_soon_on_a_connection_that_it_did_not_end() -> None:
+    """Before: after 30 hang-ups it waited up to 10 minutes, also for a broker that was mended and started again."""
+    now = Now()
+    suspects = Suspects(now)
+    for _ in range(60):
+        suspects.begin()
+        assert suspects.accuse([Sent("status", "status", 50, at_s=now.s)]) == []
+    (one,) = suspects.aside
+    suspects.begin()
+    assert one.due_s == now.s + 600, "it ended this one itself"
+    suspects.accuse([an_event(1, now), an_event(2, now)])  # the broker is started again
+    suspects.begin()
+    assert one.due_s <= now.s + 0.5
+
+
+def test_topics_that_end_connections_do_not_take_turns_in_it() -> None:
+    now = Now()
+    suspects = Suspects(now)
+    for number in range(100):
+        topic = ("status", "camera")[number % 2]
+        suspects.begin()
+        suspects.accuse([Sent(topic, topic, 50, at_s=now.s)])
+    suspects.begin()
+    assert all(one.due_s >= now.s + 3 for one in suspects.aside)
+
+
+def test_a_value_that_changes_all_the_time_puts_nothing_off() -> None:
+    now = Now()
+    suspects = Suspects(now)
+    for strikes, soon_s in ((29, 4.0), (60, 60.0)):
+        while not suspects.aside or suspects.aside[0].strikes < strikes:
+            suspects.accuse([Sent("status", "status", 50, at_s=now.s)])
+        (one,) = suspects.aside
+        one.due_s, began_s = now.s + 500, now.s
+        while one.due_s > now.s:
+            suspects.hurry("status")
+            now.s += 0.1
+        assert soon_s <= now.s - began_s <= soon_s + 0.2
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([50, 100, 5000]), min_size=1, max_size=30), st.integers(0, 2**16), st.floats(0, 0.9))
 def test_whatever_breaks_nothing_is_given_up_without_two_witnesses(sizes: list[int], seed: int, chance: float) -> None:
@@ -193,25 +248,91 @@ def test_silence_for_20_s_is_overdue() -> None:
     assert flight.silent == 1
 
 
+def test_one_after_which_nothing_comes_any_more_does_not_block_the_others() -> None:
+    """A path that loses large packets: the connection stays, and all that is behind it waits. Before: for ever."""
+    now = Now()
+    flight = InFlight(now)
+    waiting, sizes, taken = [1, 2, 3, 4, 5, 6], {3: 5000}, list[int]()
+    for _ in range(20):
+        flight.begin(16, reads_back=False)
+        ends_s, is_stalled = now.s + 8, False
+        while now.s < ends_s:
+            free = [n for n in waiting if not flight.suspects.is_aside(n) and not flight.has(n)]
+            if free and flight.room > 0:
+                flight.add(free[0], an_event(free[0], now, sizes.get(free[0], 100)))
+                is_stalled = is_stalled or free[0] in sizes
+                if not is_stalled:
+                    flight.acknowledged(free[0], 0)
+                    waiting.remove(free[0])
+                    taken.append(free[0])
+            else:
+                now.s += 1
+        assert flight.end(by_broker=False, is_silent=True) == []
+        if taken == [1, 2, 4, 5, 6]:
+            break
+        assert flight.silent > 0 and flight.silent_s >= 7
+    assert taken == [1, 2, 4, 5, 6]
+    (one,) = flight.suspects.aside
+    assert "nothing comes any more after it" in one.why
+    assert now.s <= 60
+
+
+def test_a_topic_that_is_acknowledged_says_nothing_of_events() -> None:
+    """Before: a broker that answers retained topics and never an event was told of for an instant every 20 s."""
+    now = Now()
+    flight = InFlight(now)
+    flight.begin(16, reads_back=False)
+    flight.add(1, an_event(1, now))
+    flight.add(2, Sent("status", "status", 20, "status"))
+    flight.acknowledged(2, 0)
+    now.s = 20.0
+    assert flight.overdue()
+    flight.end(by_broker=False)
+    flight.begin(16, reads_back=False)
+    flight.add(1, Sent("status", "status", 20, "status", at_s=now.s))
+    flight.acknowledged(1, 0)
+    assert flight.silent == 1
+    flight.add(2, an_event(2, now))
+    flight.acknowledged(2, 0)
+    assert flight.silent == 0
+
+
 def test_what_was_acknowledged_and_never_came_back_is_lost_when_others_did() -> None:
     now = Now()
     echoes = Echoes(now)
-    echoes.sent(1, b"small")
+    echoes.sent(1, "event", b"small")
     echoes.heard(b"small")
     assert echoes.acknowledged(1)
-    echoes.sent(2, b"x" * 5000)
+    echoes.sent(2, "event", b"x" * 5000)
     assert not echoes.acknowledged(2)
     assert echoes.settled() == []
     now.s += 3
     assert echoes.settled() == [(2, False)]
-    echoes.sent(3, b"tiny")
+    echoes.sent(3, "event", b"tiny")
     assert echoes.acknowledged(3)
 
 
 def test_where_nothing_ever_comes_back_acknowledgements_are_believed() -> None:
     now = Now()
     echoes = Echoes(now)
-    echoes.sent(1, b"x" * 500)
+    echoes.sent(1, "event", b"x" * 500)
     assert not echoes.acknowledged(1)
     now.s += 3
     assert echoes.settled() == [(1, True)]
+
+
+def test_a_gap_that_never_comes_back_is_no_dead_letter() -> None:
+    """It tells of events that are lost. Before: they were lost without a word."""
+    now = Now()
+    flight = InFlight(now)
+    flight.begin(16, reads_back=True)
+    flight.add(1, Sent(1, "event", 10, payload=b"small", place="backlog", at_s=now.s))
+    flight.heard(b"small")
+    flight.acknowledged(1, 0)
+    gap = Sent(2, "event", 100, payload=b"x" * 100, place="backlog", is_gap=True, at_s=now.s)
+    for mid in (2, 3, 4):
+        flight.add(mid, gap)
+        flight.acknowledged(mid, 0)
+        now.s += 3
+        assert [verdict.became for verdict in flight.settle()] == [Became.AGAIN]
+    assert flight.suspects.is_aside(2), "and it does not come again at once for ever"

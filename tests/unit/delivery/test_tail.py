@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edged.delivery.outbox.repair import open_outbox
+from edged.delivery.outbox.changes import _to_line
+from edged.delivery.outbox.repair import answer_offline, open_outbox
 from edged.delivery.outbox.rows import GAP
-from edged.delivery.outbox.tail import _to_line, find_left, name_of
+from edged.delivery.outbox.tail import LAST_FOLDER, find_left, name_of
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
 
@@ -164,6 +166,28 @@ def test_the_state_folder_serves_where_there_is_no_tmpfs(tmp_path: Path, monkeyp
     assert len(waiting(opened(tmp_path))) == 3
 
 
+def test_a_command_by_hand_finds_the_tail_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before: `edged outbox list` after a kill of the service told of a lost tail, and the service then passed over it."""
+    outbox = opened(tmp_path)
+    put_all(outbox, range(1, 4))
+    kill(outbox)
+    with monkeypatch.context() as by_hand:
+        by_hand.delenv("RUNTIME_DIRECTORY")
+        assert answer_offline(tmp_path, "list", "")["waiting"] == 3
+    assert [label for _boot, _seq, label in waiting(opened(tmp_path))] == ["1", "2", "3"], "and no gap"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"/", b"relative", b"\0/x", b"/no/such/folder", b"/" + b"x" * 5000, b"/dev/null", b"\xff/"]
+)
+def test_a_note_of_the_last_folder_that_makes_no_sense_hurts_nobody(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / LAST_FOLDER).write_bytes(content)
+    outbox = opened(tmp_path)
+    put_all(outbox, range(1, 4))
+    kill(outbox)
+    assert len(waiting(opened(tmp_path))) == 3
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system of its own")
 def test_a_tmpfs_that_is_full_doubles_nothing(tmp_path: Path, runtime: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(runtime)], capture_output=True).returncode:
@@ -197,3 +221,26 @@ def test_a_tail_of_absurd_changes_hurts_nobody(tmp_path: Path, runtime: Path, ch
     assert outbox._ledger.counters().events == 0
     assert outbox.degraded == []
     outbox.close_unstarted()
+
+
+@pytest.mark.parametrize("damage", ["folder removed", "files removed", "one removed", "one replaced"])
+def test_a_tail_that_is_taken_away_is_made_anew(tmp_path: Path, runtime: Path, damage: str) -> None:
+    """A user's XDG_RUNTIME_DIR goes at the last logout. Before: what was decided from then on was lost by a kill."""
+    outbox = opened(tmp_path / "state")
+    put_all(outbox, range(1, 4))
+    files = sorted(runtime.iterdir())
+    assert len(files) == 2
+    if damage == "folder removed":
+        shutil.rmtree(runtime)
+    elif damage == "files removed":
+        for file in files:
+            file.unlink()
+    else:
+        files[1].unlink()
+        if damage == "one replaced":
+            files[1].write_text("nonsense")
+    outbox._ledger.keep_up()
+    put(outbox, 4)
+    put(outbox, 5, numbered=False)
+    kill(outbox)
+    assert [label for _boot, _seq, label in waiting(opened(tmp_path / "state"))] == ["1", "2", "3", "4", "5"]
