@@ -9,7 +9,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -49,10 +49,27 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _hold_streams()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may hold any bytes
-    sys.exit(_run())
+    code = _run()
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:  # a log that nobody could take is no other exit code
+            _discard(sys.stderr)
+    sys.exit(code)
+
+
+def _hold_streams() -> None:
+    """Whoever closed stdin, stdout or stderr gets nothing in their place: no file of ours may be taken for one of them."""
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            os.set_inheritable(handle, True)
 
 
 def _run() -> int:
@@ -110,11 +127,15 @@ def _say(text: str) -> None:
 
 
 def _drop_output() -> bool:
-    """What is still buffered for a stdout that is gone must not fail again when Python exits."""
     if sys.stdout is None:
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
     return True
+
+
+def _discard(stream: TextIO) -> None:
+    """What is still buffered for a stream that takes nothing must not fail again when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -3,22 +3,27 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edged.config.parts import to_rules
 from edged.config.watch import ConfigWatch
 from edged.daemon.delivery import open_dispatch
 from edged.daemon.introduction import Introduction
 from edged.daemon.link import Link
-from edged.daemon.requests import Requests
+from edged.daemon.pictures.marking import Marking
+from edged.daemon.pictures.snapshots import Snapshots
+from edged.daemon.pictures.viewing import Viewing
+from edged.daemon.requests import Refusals, Requests
 from edged.daemon.status import Report
-from edged.daemon.timers import Repeated
 from edged.daemon.watchdog import Service
 from edged.delivery.publisher import Courier
 from edged.faults import StandingFault, to_standing
+from edged.models.teach.marks import Marks
+from edged.process.child import BegunVision, Child, fork_vision
 from edged.process.control import Control
+from edged.process.phases import OnStarted
 from edged.process.pipe import Pipe
-from edged.process.supervisor import Child, Supervision, fork_vision
+from edged.process.supervisor import Supervision
 from edged.rollout.apply import Apply
 from edged.rollout.changes import Changes
 from edged.rollout.effects import STOP_S, Effects
@@ -27,7 +32,7 @@ from edged.rollout.startup import Start
 from edged.system.clock import Clock
 from edged.system.heat import read_heat
 from edged.system.systemd import open_notify
-from edged.system.tasks import Tasks
+from edged.system.tasks import Repeated, Tasks
 
 _HEALTH_S, _SECOND_S, _HOURS_S = 30.0, 1.0, 20.0
 _WRITTEN_S = 0.3
@@ -37,40 +42,53 @@ _FRESH_S = 15.0  # a result that is older proves nothing any more
 class Daemon:
     """Thread: the event loop's. No part knows it."""
 
-    def __init__(self, start: Start, clock: Clock, fork: Callable[[Pipe], Child] = fork_vision) -> None:
+    def __init__(
+        self,
+        start: Start,
+        clock: Clock,
+        fork: Callable[[Pipe], Child] = fork_vision,
+        begun: BegunVision | None = None,
+        on_started: OnStarted = lambda *_: None,
+    ) -> None:
+        """begun: the first vision process, where it runs already. on_started: called with its phases after its first result."""
         settings, installed = start.intent.settings(), start.active.installed
-        folder, notify, self._tasks = settings.state_folder, open_notify(), Tasks()
-        self._dispatch = open_dispatch(
+        folder, notify = settings.state_folder, open_notify()
+        self._tasks = tasks = Tasks()
+        self._dispatch = dispatch = open_dispatch(
             device=settings.device, state_folder=folder, mqtt=settings.mqtt, outbox=settings.outbox, clock=clock
         )
-        self._publisher = Courier(self._dispatch, clock, to_rules(settings, installed.card, installed.labels), result_fps=0)
-        self._vision = Supervision(fork)
-        effects = Effects(self._vision, self._publisher, self._dispatch)
-        self._apply = Apply(start, LastGood(folder), effects, self._tasks)
-        self._changes = Changes(self._apply, effects, self._tasks)
-        link = Link(self._vision, self._publisher, self._dispatch, self._apply)
-        effects.ask_snapshot = link.ask_snapshot
-        self._damaged = [to_standing("damaged_file", reason=sentence) for sentence in start.damaged]
-        self._introduction = Introduction(self._dispatch, self._apply, folder)
-        self._control = Control(folder, lambda: self._changes.doing)
-        self._report = Report(
-            self._dispatch, self._publisher, self._vision, self._apply, self._own_faults, lambda: link.vision_memory_mb
+        self._publisher = publisher = Courier(dispatch, clock, to_rules(settings, installed.card, installed.labels), result_fps=0)
+        self._vision = vision = Supervision(fork, begun)
+        snapshots, refusals = Snapshots(vision, publisher, dispatch), Refusals(dispatch)
+        effects = Effects(vision, publisher, dispatch, snapshots.ask)
+        self._apply = apply = Apply(start, LastGood(folder), effects, tasks)
+        self._changes = changes = Changes(apply, effects, tasks)
+        self._control = control = Control(folder, lambda: changes.doing)
+        link = Link(vision, publisher, snapshots, apply, on_started)
+        Marking(control, Marks(folder), snapshots, publisher, apply)
+        self._introduction = introduction = Introduction(dispatch, apply, folder)
+        self._report = report = Report(
+            dispatch,
+            publisher,
+            vision,
+            apply,
+            lambda: to_faults(changes, start.damaged, control, watch),
+            lambda: link.vision_memory_mb,
+            lambda: refusals.count,
         )
-        self._requests = Requests(
-            self._control, self._dispatch, self._changes, self._tasks, notify, link.act, self._report.status, self._tell_health
-        )
-        self._report.commands_refused = lambda: self._requests.refused
-        self._watch = ConfigWatch(start.intent.path, self._requests.on_file) if start.intent.path is not None else None
-        self._service = Service(notify, self._dispatch, self._vision, self._publisher, lambda: self._apply.active.name)
+        self._requests = Requests(control, dispatch, changes, tasks, notify, refusals, link.act, report.status, report.tell)
+        self._viewing = viewing = Viewing(control, dispatch, publisher, link, snapshots, apply, changes, clock)
+        self._watch = watch = ConfigWatch(start.intent.path, self._requests.on_file) if start.intent.path is not None else None
+        self._service = Service(notify, dispatch, vision, publisher, lambda: apply.active.name)
         self._timers = (
-            Repeated(_HEALTH_S, self._tell_health),
-            Repeated(_SECOND_S, self._each_second),
-            Repeated(_HOURS_S, lambda: self._tasks.do(self._changes.look_again())),
+            Repeated(_HEALTH_S, report.tell),
+            Repeated(_SECOND_S, lambda: look(changes, publisher, apply, introduction, viewing, report)),
+            Repeated(_HOURS_S, lambda: tasks.do(changes.look_again())),
         )
 
     def start(self) -> None:
-        self._tasks.do(self._control.start())
         self._dispatch.start()
+        self._tasks.do(self._control.start())
         if self._watch is not None:
             self._watch.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._requests.on_file)
@@ -96,7 +114,7 @@ class Daemon:
         await self._vision.stop(STOP_S)
         self._publisher.end()
         await self._until_written()
-        self._tell_health()
+        self._report.tell()
         await self._dispatch.close(deadline_s=STOP_S)
 
     async def _until_written(self) -> None:
@@ -104,20 +122,25 @@ class Daemon:
         written = asyncio.Event()
         self._dispatch.ask_writer(written.set)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(written.wait(), _WRITTEN_S)
+            async with asyncio.timeout(_WRITTEN_S):
+                await written.wait()
 
-    def _each_second(self) -> None:
-        self._changes.govern(read_heat())
-        is_good = not self._publisher.camera_reason and self._publisher.looked_within(_FRESH_S)
-        self._apply.tick(is_good=is_good)
-        self._publisher.renew()
-        self._introduction.look()
-        if self._report.has_news:
-            self._tell_health()
 
-    def _tell_health(self) -> None:
-        self._dispatch.retain("health", self._report.health())
+def look(changes: Changes, publisher: Courier, apply: Apply, introduction: Introduction, viewing: Viewing, report: Report) -> None:
+    """What is done once a second."""
+    heat = read_heat()
+    changes.govern(heat)
+    is_good = not publisher.camera_reason and publisher.looked_within(_FRESH_S)
+    apply.tick(is_good=is_good)
+    publisher.renew()
+    viewing.each_second(heat)
+    introduction.look()
+    if report.has_news:
+        report.tell()
 
-    def _own_faults(self) -> list[StandingFault]:
-        found = [self._control.fault, self._watch.fault if self._watch is not None else None]
-        return [*self._changes.faults, *self._damaged, *(fault for fault in found if fault is not None)]
+
+def to_faults(changes: Changes, damaged: Sequence[str], control: Control, watch: ConfigWatch | None) -> list[StandingFault]:
+    """Those of parts that are known to nobody else. damaged: what was found in the state folder."""
+    found = [control.fault, watch.fault if watch is not None else None]
+    lost = [to_standing("damaged_file", reason=sentence) for sentence in damaged]
+    return [*changes.faults, *lost, *(fault for fault in found if fault is not None)]

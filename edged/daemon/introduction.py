@@ -1,10 +1,12 @@
 """Who this is: the retained `info`, and what Home Assistant is told. Looked at once a second; said when something is new."""
 
 import platform
+import socket
 import sys
 from pathlib import Path
 
 import edged
+from edged.config.checks import is_loopback
 from edged.config.complete import is_path
 from edged.config.parts import to_rules
 from edged.config.profile import FILE, MARK
@@ -67,6 +69,7 @@ class Introduction:
             groups={name: list(labels) for name, labels in groups.items()},
             wishes=to_wishes(self._names(), settings),
             snapshots=[on for on, is_allowed in allowed.items() if is_allowed],
+            page=to_address(settings),
         )
 
     def _names(self) -> list[str]:
@@ -87,9 +90,18 @@ class Introduction:
             own=settings.homeassistant.labels,
             wishes=tuple(info.wishes),
             snapshots=tuple(info.snapshots),
-            page=info.page,
+            page="" if is_loopback(settings.page.host) else info.page,  # a link for other machines
             ignored=settings.decision.ignore,
         )
+
+
+def to_address(settings: Settings) -> str:
+    """Where a browser finds the page; empty where it is off. Pure but for the board's name."""
+    page = settings.page
+    if not page.enabled:
+        return ""
+    host = socket.gethostname() if page.host in ("0.0.0.0", "::") else f"[{page.host}]" if ":" in page.host else page.host
+    return f"{'https' if page.tls_cert else 'http'}://{host}:{page.port}/"
 
 
 def to_wishes(names: list[str], settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from edged.delivery.rate import TokenBucket
 from edged.errors import EdgedError
 from edged.process.control import Control
 from edged.rollout.changes import Changes
+from edged.system.log import LEVELS, set_level
 from edged.system.systemd import Notify
 from edged.system.tasks import Tasks
 from edged.system.text import printable
@@ -77,8 +78,8 @@ class _Newest:
         asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
 
 
-class _Refusals:
-    """Commands that are not carried out: counted, and answered at most once a second. Thread: the event loop's."""
+class Refusals:
+    """Commands over MQTT that are not carried out: counted, and answered at most once a second. Thread: the event loop's."""
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
@@ -111,6 +112,7 @@ class Requests:
         changes: Changes,
         tasks: Tasks,
         notify: Notify,
+        refusals: Refusals,
         act: Callable[[str], None],
         status: Callable[[], dict[str, Any]],
         tell_health: Callable[[], None],
@@ -120,7 +122,7 @@ class Requests:
         self._act, self._status, self._tell_health = act, status, tell_health
         self._reloads = 0  # that go on
         self._rate = TokenBucket(_COMMANDS_PER_S, burst=_COMMANDS_AT_ONCE)
-        self._refusals = _Refusals(dispatch)
+        self._refusals = refusals
         self._files = _Newest(self._reload_quietly, tasks)
         self._wishes = _Newest(lambda wish: changes.wish_quietly(wish, "model/set"), tasks)
         control.on("replay", self._replay)
@@ -128,13 +130,9 @@ class Requests:
         control.on("reload", self._reload)
         control.on("use", self._use)
         control.on("status", self._tell)
+        control.on("log", self._log)
         dispatch.on_command("control", self._on_control)
         dispatch.on_command("model/set", self._on_model_set)
-
-    @property
-    def refused(self) -> int:
-        """Commands over MQTT that were not carried out."""
-        return self._refusals.count
 
     def on_file(self) -> None:
         """The config was written, or a signal says so. Why it is refused, the log and `degraded` say."""
@@ -165,6 +163,12 @@ class Requests:
     async def _tell(self, _request: dict[str, Any]) -> dict[str, Any]:
         return self._status()
 
+    async def _log(self, request: dict[str, Any]) -> dict[str, Any]:
+        level = request.get("level")
+        if not isinstance(level, str) or level not in LEVELS:
+            raise EdgedError(f"log needs level, one of {', '.join(LEVELS)}")
+        return {"level": level, "before": set_level(level)}
+
     async def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
         since_s = request.get("since_s")
         if not isinstance(since_s, int | float) or not 0 <= since_s <= _LONGEST_REPLAY_S:
@@ -172,7 +176,10 @@ class Requests:
         return {"replayed": await self._dispatch.replay(since_s)}
 
     async def _outbox(self, request: dict[str, Any]) -> dict[str, Any]:
-        return await self._dispatch.letters(str(request.get("do", "")), str(request.get("which", "")))
+        do, which = request.get("do", ""), request.get("which", "")
+        if not isinstance(do, str) or not isinstance(which, str):
+            raise EdgedError("outbox needs do and which, both texts")
+        return await self._dispatch.letters(do, which)
 
     def _on_model_set(self, payload: bytes) -> None:
         if not self._may_ask(payload):

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from edged.delivery.announced import FILE as ANNOUNCED
+from edged.delivery.announced import load_known
 from edged.errors import EdgedError, ReadError
+from edged.models.fingerprints import load_prints
 from edged.models.measurements import load_pages
 from edged.rollout.last_good import load_pair
-from edged.rollout.override import load_override_file
+from edged.rollout.override import load_override_file, load_tuned_file
 from edged.system.files import PRIVATE, SHARED, put_aside, read_json
 
 _LISTED = 1000  # files of one folder
@@ -43,9 +46,12 @@ def _load_starts(path: Path) -> None:
 
 _FILES: dict[str, Callable[[Path], object]] = {
     "override.json": load_override_file,
+    "tuned.json": load_tuned_file,
     "starts.json": _load_starts,
     "measurements.json": load_pages,
+    "fingerprints.json": load_prints,
     "last_good/pair.json": load_pair,
+    ANNOUNCED: load_known,
 }
 
 
@@ -65,7 +71,7 @@ def _rights(state_folder: Path) -> Iterator[tuple[Path, int]]:
             for number, path in enumerate(state_folder.glob(pattern)):
                 if number == _LISTED:
                     break
-                yield path, SHARED if path.name.startswith("measurements.json") else mode
+                yield path, SHARED if path.name.startswith(("measurements.json", "fingerprints.json")) else mode
 
 
 def _close(path: Path, mode: int) -> None:

@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import edged
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Health, to_rfc3339
 from edged.delivery.publisher import Courier
 from edged.faults import Field, StandingFault, to_standing
 from edged.process.supervisor import Supervision
 from edged.rollout.apply import Apply
+from edged.system.board import load_board
 from edged.system.figures import memory_mb, quantile, rate_hz
 from edged.system.heat import read_heat
 from edged.system.log import dropped_lines
@@ -48,19 +50,24 @@ class Report:
         apply: Apply,
         more: Callable[[], list[StandingFault]],
         vision_memory_mb: Callable[[], float],
+        commands_refused: Callable[[], int],
     ) -> None:
         """more: the faults of parts that are known to nobody else."""
         self._dispatch, self._publisher, self._vision, self._apply = dispatch, publisher, vision, apply
-        self._more, self._vision_memory_mb = more, vision_memory_mb
+        self._more, self._vision_memory_mb, self._commands_refused = more, vision_memory_mb, commands_refused
         self._started_s = time.monotonic()
+        self._board = load_board().name
         self._since = Since()
         self._told: list[StandingFault] = []
-        self.commands_refused: Callable[[], int] = lambda: 0
 
     @property
     def has_news(self) -> bool:
         """There are other faults than `health` last told."""
         return list(map(to_identity, self._faults())) != list(map(to_identity, self._told))
+
+    def tell(self) -> None:
+        """The retained `health`."""
+        self._dispatch.retain("health", self.health())
 
     def health(self) -> Health:
         publisher, dispatch, faults, heat = self._publisher, self._dispatch, self._faults(), read_heat()
@@ -70,7 +77,7 @@ class Report:
             frames=publisher.frames(),
             events=dispatch.counters(),
             results_dropped=dispatch.results_dropped,
-            commands_refused=self.commands_refused(),
+            commands_refused=self._commands_refused(),
             log_lines_dropped=dropped_lines(),
             vision_restarts=self._vision.restarts,
             broker_connects=dispatch.broker_connects,
@@ -87,15 +94,23 @@ class Report:
         )
 
     def status(self) -> dict[str, Any]:
-        intent, active = self._apply.intent, self._apply.active
+        intent, active, settings = self._apply.intent, self._apply.active, self._apply.settings
         return {
-            "config": str(intent.path or ""),
+            "version": edged.__version__,
+            "device": settings.device,
+            "board": self._board,
+            "broker": self._dispatch.place,
+            "wish": intent.wished,
+            **self._publisher.current(),
+            "config": str(intent.path.absolute()) if intent.path is not None else "",
             "override": intent.override.model_dump(include={"wish", "door"}) if intent.override else None,
-            "model": active.name,
+            "tuned": intent.tuned.holding(intent.file),
+            **self._apply.told,
             "chosen": active.why,
             "decision": self._publisher.thresholds(),
             "camera": self._publisher.camera_state,
             "connected": self._dispatch.connected,
+            "inference_s": self._publisher.latencies.to_dict(),
             "health": self.health().model_dump(),
         }
 

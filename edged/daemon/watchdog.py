@@ -40,31 +40,35 @@ class Service:
         courier: Courier,
         model: Callable[[], str],
         limits: MemoryLimits | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notify, self._dispatch, self._vision, self._courier, self._model = notify, dispatch, vision, courier, model
+        self._now_s = now_s
         limits = limits or to_limits(board_memory_mb())
         self._courier_guard, self._vision_guard = MemoryGuard(limits.courier_mb), MemoryGuard(limits.vision_mb)
         self._progress = Progress()
         self._every_s = min(LOOK_S, notify.watchdog_s / 4 or LOOK_S)
         self._asked_writer = False
-        self._stuck = self._told = self._trouble = ""
+        self._stuck = self._told = ""
         self._forgiven = False
         self._status_due_s = self._memory_due_s = 0.0
 
     def start(self) -> None:
         """After the parts were started."""
         self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
+        self._began_s = self._now_s()
+        self._courier.on_camera = self._tell  # at once: a loss may be over before the next look
         self._look()
 
     def close(self) -> None:
         """Before the parts are closed."""
+        self._courier.on_camera = None
         self._timer.cancel()
         self._notify.stopping()
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(self._every_s, self._look)
-        now_s = time.monotonic()
+        now_s = self._now_s()
         self._collect(now_s)
         if not self._notify.is_up:
             self._get_up(now_s)
@@ -75,9 +79,8 @@ class Service:
         if not self._forgiven and now_s - self._began_s > GOOD_RUN_S:
             self._forgiven = True
             self._notify.forgive()
-        trouble = self._courier.camera_reason
-        if now_s >= self._status_due_s or trouble != self._trouble:  # which may be over before the next turn
-            self._status_due_s, self._trouble = now_s + _STATUS_S, trouble
+        if now_s >= self._status_due_s:
+            self._status_due_s = now_s + _STATUS_S
             self._tell()
 
     def _collect(self, now_s: float) -> None:

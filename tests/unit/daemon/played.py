@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from edged.daemon.daemon import Daemon
 from edged.models.admission import Admission
 from edged.models.measurements import Measured, Verdict
 from edged.models.store import Store
+from edged.process.child import Child
 from edged.process.pipe import Pipe
-from edged.process.supervisor import Child
 from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
 
@@ -55,7 +56,7 @@ class PlayedVision(Child):
             frames = FRAMES | {"captured": self._frames, "inferred": self._frames}
             timing_ms = TIMING | {"invoke": invoke_ms}
             size = {"width": 640, "height": 480, "picture": ""}
-            said = {"index": self._frames, "captured_ns": self._frames, "scores": [[0, 0.9]]}
+            said = {"index": self._frames, "captured_ns": time.monotonic_ns(), "scores": [[0, 0.9]]}
             self.say("result", timing_ms=timing_ms, frames=frames, **size, **said)
 
     def end(self, code: int) -> None:
@@ -126,7 +127,7 @@ class Stage:
         self.config: dict[str, Any] = {
             "device": "test",
             "state_folder": str(self.state),
-            "camera": {"kind": "pictures", "source": str(folder / "album"), "fps": 10.0},
+            "camera": {"kind": "pictures", "source": str(folder / "album"), "fps": 10.0, "show_s": 0.0},
             "model": {"name": SMALL},
             "mqtt": {"host": "127.0.0.1", "port": closed_port()},
         } | (config or {})
