@@ -16,7 +16,7 @@ CHECKS = ("broker-reach", "broker-login", "broker-topics", "broker-limits", "cli
 _SMALL_BYTES = 128
 _LONGEST_BYTES = 4096  # `health` and `model` are the longest of what is always sent
 _BAD_USER, _NOT_AUTHORISED, _BAD_VERSION = 0x86, 0x87, (0x84, 0x01)
-_NAMES_UNKNOWN = ("its name is not known",)
+_REFUSALS = {_BAD_USER: "bad user name or password", _NOT_AUTHORISED: "not authorized"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,15 @@ def _login(access: Access, heard: Talk) -> Finding:
 
 
 def _not_let_in(access: Access, here: Mosquitto, heard: Talk, settable: Settable) -> Iterator[Finding]:
-    if heard.code in (_BAD_USER, _NOT_AUTHORISED):
+    if heard.code in _REFUSALS:
         yield ok("broker-reach", f"{access.place} answers")
         yield check_login(access, here, heard)
         return
-    if heard.lost.startswith(("the MQTT password can not be read", "the MQTT password is not sent")):
+    if heard.cause in ("password_file", "plain_password"):
         yield skipped("broker-reach", "see broker-login")
-        ours = "can not be read" in heard.lost
         yield (
             skipped("broker-login", f"{heard.lost}: sudo edged doctor")
-            if ours
+            if heard.cause == "password_file"
             else fail("broker-login", heard.lost, settable.tls_ca)
         )
         return
@@ -91,7 +90,7 @@ def _not_let_in(access: Access, here: Mosquitto, heard: Talk, settable: Settable
 def check_login(access: Access, here: Mosquitto, heard: Talk) -> Finding:
     """A new password is copied from the file to Mosquitto by the command itself, so that nobody sees it."""
     who, passwords = access.user or "who gives no name", here.file_of("password_file") and here.value("password_file")
-    said = f"{access.place} refuses {who}: {heard.lost.removeprefix('the broker refused: ')}"
+    said = f"{access.place} refuses {who}: {_REFUSALS[heard.code]}"
     local = here.installed and _is_own(access)
     if not access.user:
         if not local:
@@ -133,15 +132,15 @@ def check_reach(access: Access, here: Mosquitto, heard: Talk, settable: Settable
     said = f"{access.place}: {heard.lost}"
     if heard.code in _BAD_VERSION:
         return fail("broker-reach", f"{said}: it does not speak MQTT {'5' if access.version == 5 else '3.1.1'}", settable.version)
-    if "ertificate" in heard.lost or "ssl" in heard.lost.lower() or "tls" in heard.lost.lower():
-        if "not yet valid" in heard.lost:
-            return fail("broker-reach", f"{said}; is the clock right?", "sudo timedatectl set-ntp true")
+    if heard.cause == "clock":
+        return fail("broker-reach", f"{said}; is the clock right?", "sudo timedatectl set-ntp true")
+    if heard.cause == "tls":
         return fail("broker-reach", said, settable.tls_ca)
-    if any(words in heard.lost for words in _NAMES_UNKNOWN):
+    if heard.cause == "name":
         return fail("broker-reach", said, f"getent hosts {shlex.quote(access.host)}  # nothing? then set mqtt.host to its address")
-    if "refused" in heard.lost and _is_own(access):
+    if heard.cause == "nobody" and _is_own(access):
         return _nobody_here(access, here, said)
-    if "refused" in heard.lost:
+    if heard.cause == "nobody":
         lines = listener_lines(access.port).replace("\n", "\n# ")
         return fail("broker-reach", f"{said}; a fresh Mosquitto answers its own machine only", f"# on {access.host}:\n# {lines}")
     return fail("broker-reach", said, f"ping -c 3 {shlex.quote(access.host)}\nip -brief address")

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edged.delivery.broker.access import Access
+from edged.delivery.broker.access import Access, Cause
 from edged.delivery.broker.connection import BrokerLimits, Connection, Disconnect
 
 LIMIT_S = 6.0
@@ -17,10 +17,11 @@ _ECHO_S = 1.5  # an acknowledged message that has not come back by then does not
 
 @dataclass
 class Talk:
-    """What was learnt. `lost`: why the connection ended, or never was; echoes and refusals are by size in bytes."""
+    """What was learnt. `lost`, `cause`: why the connection ended, or never was; echoes and refusals are by size in bytes."""
 
     accepted: bool = False
     lost: str = ""
+    cause: Cause = ""
     code: int = 0
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     warning: str = ""
@@ -41,14 +42,15 @@ def talk(access: Access, base: str, sizes: tuple[int, ...]) -> Talk:
 
 async def _talk(access: Access, base: str, sizes: tuple[int, ...]) -> Talk:
     ours = _Ours(base, sizes)
-    connection = Connection(access, "", ours, most_bytes=max(sizes) + 1024)
+    connection = Connection(access, None, ours, most_bytes=max(sizes) + 1024)
     ours.connection = connection
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LIMIT_S):
             while not ours.over.is_set():
                 connection.tick()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ours.over.wait(), _TICK_S)
+                    async with asyncio.timeout(_TICK_S):
+                        await ours.over.wait()
     if not ours.found.accepted and not ours.found.lost:
         ours.found.lost = f"no answer within {LIMIT_S:g} s"
     ours.found.warning = connection.warning
@@ -99,7 +101,7 @@ class _Ours:
             self.over.set()
 
     def on_lost(self, connection: Connection, lost: Disconnect) -> None:
-        self.found.lost, self.found.code = lost.reason, lost.code
+        self.found.lost, self.found.code, self.found.cause = lost.reason, lost.code, lost.cause
         self.over.set()
 
     def on_acknowledged(self, mid: int, code: int) -> None:

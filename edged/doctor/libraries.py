@@ -82,7 +82,7 @@ def pip(words: str, prefix: str = sys.prefix) -> str:
 
 def _ask(names: list[str]) -> tuple[list[dict[str, object]], str]:
     """What the child said, and how it ended."""
-    command = [sys.executable, "-m", "edged.vision.presence", *names]
+    command, is_late = [sys.executable, "-m", "edged.vision.presence", *names], False
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT", "LIBCAMERA_LOG_LEVELS": "*:FATAL"}
     try:
         child = subprocess.run(
@@ -90,7 +90,7 @@ def _ask(names: list[str]) -> tuple[list[dict[str, object]], str]:
         )
         code, output, last = child.returncode, child.stdout, child.stderr
     except subprocess.TimeoutExpired as late:
-        code, output, last = -signal.SIGKILL, late.stdout or b"", f"it did not end within {LIMIT_S:g} s".encode()
+        code, output, last, is_late = -signal.SIGKILL, late.stdout or b"", f"it did not end within {LIMIT_S:g} s".encode(), True
     except OSError as error:
         return [], f"no child could be started: {error.strerror}"
     said = []
@@ -102,15 +102,14 @@ def _ask(names: list[str]) -> tuple[list[dict[str, object]], str]:
         if isinstance(told, dict):
             said.append(told)
     ended = (last.decode(errors="replace").strip().splitlines() or [""])[-1][:200]
-    if code < 0 and not ended.startswith("it did not end"):
+    if code < 0 and not is_late:
         ended = f"it crashes ({signal.Signals(-code).name})"
     return said, ended or f"it ended with exit code {code}"
 
 
 def _to_presence(line: dict[str, object]) -> Presence:
     words = {key: str(line.get(key, "")) for key in ("error", "file", "version", "distribution", "swapped")}
-    absent = line.get("kind") == "ModuleNotFoundError" and f"'{str(line['module']).partition('.')[0]}" in words["error"]
-    return Presence(**words, absent=absent)
+    return Presence(**words, absent=line.get("missing") == str(line["module"]).partition(".")[0])
 
 
 def _check_numpy(found: Mapping[str, Presence], prefix: str) -> Finding:

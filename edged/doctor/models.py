@@ -55,13 +55,13 @@ def _file_cure(held: Held, config: str) -> str:
 def check_run(installed: Installed) -> Finding:
     """Tried anew whatever was found before, and nothing of it is remembered: it leaves no file of root's in the state folder."""
     name = installed.card.name
-    with tempfile.TemporaryDirectory(prefix="edged-doctor-") as folder:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="edged-doctor-") as folder:
             verdict = Admission(Path(folder)).admit(installed, again=True)
-        except EdgedError as error:
-            return skipped("model-runs", str(error))
-        except OSError as error:
-            return skipped("model-runs", f"{name} could not be tried: {error.strerror}")
+    except EdgedError as error:
+        return skipped("model-runs", str(error))
+    except OSError as error:  # also where no folder for temporary files can be written
+        return skipped("model-runs", f"{name} could not be tried: {error.strerror or error}")
     if not verdict.admitted:
         return fail("model-runs", f"{name}: {verdict.reason}", "edged models list  # and set model.name to another, or to auto")
     facts = verdict.facts
@@ -71,7 +71,7 @@ def check_run(installed: Installed) -> Finding:
         # tflite-runtime gives XNNPACK float models only
         cure = (
             f"{pip('uninstall -y tflite-runtime')}\n{pip('install ai-edge-litert')}"
-            if "tflite-runtime" in str(runtime)
+            if str(runtime).partition(" ")[0] == "tflite-runtime"
             else (pip("install --force-reinstall --no-deps ai-edge-litert"))
         )
         return warn("model-runs", f"{said}: XNNPACK takes no part of it, so it is several times slower", cure)

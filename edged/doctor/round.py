@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from edged.config.instance import to_state_folder
 from edged.config.parts import to_access
 from edged.config.reading import Reading, Settings
-from edged.config.settings import STATE_FOLDER
 from edged.delivery.broker.access import CREDENTIAL, Access
 from edged.doctor.broker import CHECKS, RunningDaemon, Settable, check_broker, to_fault_kinds
 from edged.doctor.camera import check_camera
 from edged.doctor.clock import check_clock
 from edged.doctor.finding import Finding, skipped
+from edged.doctor.instances import check_instances
 from edged.doctor.libraries import check_libraries, load_libraries
 from edged.doctor.models import check_models
 from edged.doctor.mosquitto import check_mosquitto, load_mosquitto
@@ -43,9 +44,10 @@ def examine(site: Site, config: Path | None) -> Iterator[Finding]:
     )
     yield from _room(lambda: check_system(site), "os", "python")
     yield from _room(lambda: [check_config(site, config, reading, faults)], "config")
+    yield from _room(lambda: [check_instances(site)], "instances")
     yield from _room(lambda: _camera(site, settings, reading, person, broken), "camera")
     yield from _room(lambda: _models(settings, config, broken), "model-files", "model-runs")
-    yield from _room(lambda: _broker(site, settings, reading, person, broken), *CHECKS)
+    yield from _room(lambda: _broker(site, settings, config, reading, person, broken), *CHECKS)
     yield from _room(lambda: check_storage(site, settings.state_folder, settings.outbox.min_free_mb), "disk")
     yield from _room(lambda: [check_state_folder(site, settings.state_folder, person)], "state-folder")
     yield from _room(lambda: [check_clock(site)], "clock")
@@ -81,7 +83,9 @@ def _models(settings: Settings, config: Path | None, broken: set[str]) -> Iterat
     )
 
 
-def _broker(site: Site, settings: Settings, reading: Reading | None, person: Person, broken: set[str]) -> Iterator[Finding]:
+def _broker(
+    site: Site, settings: Settings, config: Path | None, reading: Reading | None, person: Person, broken: set[str]
+) -> Iterator[Finding]:
     here = load_mosquitto(site)
     access = _with_credential(site, to_access(settings.mqtt, settings.device))
     if broken & {"mqtt", "device"}:
@@ -91,7 +95,7 @@ def _broker(site: Site, settings: Settings, reading: Reading | None, person: Per
         # a credential is read by systemd, and not by the service's user
         own = access.password_file == settings.mqtt.password_file
         yield check_password_file(site, access.password_file, person if own else Person("root", 0))
-        folders = {settings.state_folder, Path(STATE_FOLDER)}
+        folders = {settings.state_folder, to_state_folder(config)}
         own_id, certificate = f'"{access.client_id[:56]}-{os.urandom(2).hex()}"', '"/etc/edged/ca.crt"'
         set_ca = to_set(site, source, "mqtt", "tls_ca", certificate)
         settable = Settable(

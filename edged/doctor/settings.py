@@ -45,14 +45,16 @@ def check_camera_password(site: Site, reading: Reading | None, person: Person) -
     """Whether the config itself holds the camera's password, and who may read it there."""
     source = reading.settings.camera.source if reading is not None else ""
     file = reading.source.file if reading is not None else ""
+    found = site.stat(file) if file else None
+    is_open = found is not None and bool(found.st_mode & 0o004)
     if "://" not in source or shown_address(source) == source:
-        return ok("camera-password", "none stands in the config")
-    quoted, found = shlex.quote(file), site.stat(file)
+        return ok("camera-password", f"none stands in the config{', which everybody on this machine may read' if is_open else ''}")
+    quoted = shlex.quote(file)
     move = f"# put it into the first line of {CAMERA_PASSWORD}, and the user at camera.user; take both out of camera.source:"
     make = f"sudo install -m 600 /dev/null {CAMERA_PASSWORD} && sudo ${{EDITOR:-nano}} {CAMERA_PASSWORD}"
     cure = f"{move}\n{make} && sudo ${{EDITOR:-nano}} {quoted}"
     said = f"camera.source in {file} holds more than an address: a user, a password or a query"
-    if found is not None and found.st_mode & 0o004:
+    if is_open:
         close = f"sudo chgrp {shlex.quote(person.name)} {quoted} && sudo chmod 640 {quoted}"
         return fail("camera-password", f"{said}; everybody on this machine may read it", f"{close}\n{cure}")
     return warn("camera-password", said, cure)

@@ -2,11 +2,11 @@
 
 import re
 import shlex
-import tomllib
 
 from edged.config.reading import SYSTEM_FILE
 from edged.config.source import Source
 from edged.doctor.site import Site
+from edged.system.toml import load_toml
 
 
 def to_set(site: Site, source: Source, table: str, key: str, value: str) -> str:
@@ -45,7 +45,7 @@ def to_comment_out(site: Site, file: str, lines: list[int]) -> str:
 def _is_whole(line: str) -> bool:
     """Whether the line is TOML by itself, and no part of something longer."""
     try:
-        tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+        load_toml(line)
+    except ValueError:
         return False
     return True
