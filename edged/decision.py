@@ -52,6 +52,12 @@ class Rules:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+def to_watched(groups: Mapping[str, Sequence[str]], labels: Sequence[str]) -> list[int]:
+    """The indices whose scores are needed however low they are: of members of groups. Pure."""
+    members = {label for group in groups.values() for label in group}
+    return [index for index, label in enumerate(labels) if label in members]
+
+
 @dataclass(frozen=True, slots=True)
 class LabelChange:
     """One label was left or entered. since_ns and at_ns are the frames' monotonic times."""
@@ -81,6 +87,11 @@ class Decision:
         self._since_ns = 0
         self._groups: dict[str, _Group] = {}
         self.follow(rules)
+
+    @property
+    def since_ns(self) -> int:
+        """When the current label entered, monotonic; 0 before anything was decided."""
+        return self._since_ns
 
     def follow(self, rules: Rules) -> None:
         """Take new rules; the current label, and what is on, stays until the next classifications vote it out."""

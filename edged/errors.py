@@ -5,6 +5,7 @@ Whatever is not one of these is a bug, and is allowed its traceback. The table o
 
 import errno
 from pathlib import Path
+from typing import Literal
 
 OK = 0
 FAILED = 1  # something that was asked for did not work; or a bug
@@ -30,11 +31,20 @@ class WriteError(EdgedError):
 
 
 class ReadError(EdgedError):
-    """A file that is not read. `why` is the reason without the path; `number` the system's errno, where it was the system's."""
+    """A file that is not read. `why` is the reason without the path, for people; `kind` says it for programs.
 
-    def __init__(self, path: Path, why: str, number: int | None = None) -> None:
+    kind: no regular file, larger than what is read, refused by the system (`number`: its errno), or not what belongs there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        why: str,
+        number: int | None = None,
+        kind: Literal["no_file", "too_large", "system", "content"] = "content",
+    ) -> None:
         super().__init__(f"{path}: {why}")
-        self.why, self.number = why, number
+        self.why, self.number, self.kind = why, number, kind
 
     @property
     def is_absent(self) -> bool:
@@ -57,6 +67,10 @@ class ConfigError(EdgedError):
 
 class ModelError(EdgedError):
     """A model file that cannot be used, and why."""
+
+
+class ModelFileError(ModelError):
+    """The file can't be read at all; the sentence begins with its path."""
 
 
 class LabelsError(ModelError):

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+_LONGEST_LINE = 8 << 20  # of `edged watch --json`; a picture is not in it
+
 
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.argument("capture", required=False, type=click.Path(path_type=Path))
@@ -34,7 +36,8 @@ def command(
 ) -> int:
     """Report missing, repeated and late events by boot and seq: from a broker, or from a CAPTURE of `edged watch --json`.
 
-    Exit code 1 when an event is missing that no gap message told of.
+    Exit code 1 when an event is missing that no gap message told of. What came while the connection to the broker was broken
+    is unheard, and not missing.
     """
     from edged.delivery.audit import Account
 
@@ -49,7 +52,7 @@ def command(
             account.take(topic, _to_json(payload), time.time())
 
         access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
-        listen(access, topic, take, seconds=seconds or None)
+        listen(access, topic, take, seconds=seconds or None, on_cut_off=account.cut_off)
     boots = account.report()
     if as_json:
         click.echo(json.dumps({"boots": boots, "foreign": account.foreign}))
@@ -64,8 +67,8 @@ def _read(capture: Path, account: Any) -> None:
 
     try:
         with capture.open(encoding="utf-8", errors="replace") if str(capture) != "-" else sys.stdin as lines:
-            for number, line in enumerate(lines, 1):
-                message = _to_json(line.encode())
+            for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
+                message = _to_json(line.encode()) if len(line) < _LONGEST_LINE else None
                 if not line.strip():
                     continue
                 if not isinstance(message, dict) or not isinstance(message.get("topic"), str):
@@ -87,6 +90,8 @@ def _print(boots: list[dict[str, Any]], foreign: int) -> None:
         click.echo("no event was received")
     for boot in boots:
         told = "".join(f", {count} announced as dropped ({why})" for why, count in boot["announced"].items())
+        if boot["unheard"]:
+            told += f", {boot['unheard']} at most unheard, because the connection to the broker broke"
         if boot["unknown_from_seq"] is not None:
             told += f", and whether any are missing from {boot['unknown_from_seq']} on nobody knows (power)"
         ages = f", age {boot['age_p50_s']:g} s (at most {boot['age_max_s']:g} s)" if boot["age_p50_s"] is not None else ""

@@ -10,45 +10,106 @@ import click
 from edged.system.text import to_json
 
 if TYPE_CHECKING:
-    from edged.config.reading import Settings
+    from edged.config.faults import Fault
+    from edged.config.reading import Reading, Settings
 
 
 @click.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, settings, origins, override.")
-def command(config: Path | None, as_json: bool) -> None:
-    """Name every fault of a config, or show what each key came to and where it was set."""
+@click.option("--changed", is_flag=True, help="Only the keys that differ from the defaults.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, notes, settings, origins, override.")
+def command(config: Path | None, changed: bool, as_json: bool) -> None:
+    """Name every fault of a config, or show what each key came to and where it was set. The last line is the verdict."""
     from edged.config.machine import surroundings
-    from edged.config.reading import read_settings
+    from edged.config.reading import read_settings, to_hint
     from edged.errors import ConfigError
-    from edged.rollout.override import load_override
+    from edged.rollout.override import load_override, load_tuned
     from edged.system.text import shown_address
 
     try:
         reading = read_settings(config)
-        if error := reading.to_error(surroundings(reading, camera=True)):
+        faults, notes = to_camera_faults(reading)
+        if error := reading.to_error([*surroundings(reading, camera=True), *faults]):
             raise error
     except ConfigError as error:
         if as_json:
             click.echo(to_json({"ok": False, "faults": error.faults}))
         raise
     settings = reading.settings
-    override = load_override(settings)
+    override, tuned = load_override(settings), load_tuned(settings).values
+    if hint := to_hint(reading.source):
+        click.echo(hint, err=True)
     if as_json:
         values = settings.model_dump(mode="json", by_alias=True)
         values["camera"]["source"] = shown_address(settings.camera.source)
-        answer = {"ok": True, "faults": [], "settings": values, "origins": settings.origins}
+        answer = {"ok": True, "faults": [], "notes": notes, "settings": values, "origins": settings.origins}
         wins = override.model_dump(include={"wish", "door"}) if override else None
-        click.echo(to_json(answer | {"override": wins}))
+        click.echo(to_json(answer | {"override": wins, "tuned": tuned}))
         return
-    if sys.stdout is not None and sys.stdout.isatty():
-        _print_table(settings)
+    differing = to_changed(reading)
+    rows = [row for row in to_rows(settings) if not changed or row[0] in differing]
+    if is_terminal := sys.stdout is not None and sys.stdout.isatty():
+        _print_table(rows)
     else:
-        for key, value, origin in to_rows(settings):
+        for key, value, origin in rows:
             click.echo(f"{key} = {value}  # {origin}")
     if override:
         until = "wins over [model] until that changes in the file, or until 'edged use --clear'"
         click.echo(f"override = {to_toml(override.wish)}  # {override.door}; {until}")
+    for key, set_to in tuned.items():
+        click.echo(f"{key} = {to_toml(set_to)}  # the page; wins until that key changes in the file, or until 'edged use --clear'")
+    for line in (*notes, to_verdict(reading, len(differing))):
+        click.echo(line if is_terminal else f"# {line}")
+
+
+def to_camera_faults(reading: "Reading") -> "tuple[list[Fault], list[str]]":
+    """What is wrong with a picamera2 that is not there: a fault where the file asks for it, a note where the default does."""
+    from edged.config.faults import Fault
+    from edged.vision.cameras.attached import why_no_picamera2
+
+    settings = reading.settings
+    if settings.camera.kind != "picamera2" or any(fault.keys[:1] == ("camera",) for fault in reading.faults):
+        return [], []
+    if not (why := why_no_picamera2()):
+        return [], []
+    named = next((key for key in ("kind", "source") if settings.origins[f"camera.{key}"] != "default"), None)
+    if named is not None:
+        return [Fault(("camera", named), why)], []
+    return [], [f"camera: {why}; edged would run, and say that its camera is lost"]
+
+
+def to_changed(reading: "Reading") -> set[str]:
+    """The keys that stand in the file with another value than the default's."""
+    from edged.config.reading import leaves, to_name, to_settings
+    from edged.config.source import Source
+
+    default = {to_name(keys): value for keys, value in leaves(to_settings(Source()).settings)}
+    mine = {to_name(keys): value for keys, value in leaves(reading.settings)}
+    return {key for key in to_set_keys(reading) if key not in default or default[key] != mine[key]}
+
+
+def to_set_keys(reading: "Reading") -> set[str]:
+    """The keys that stand in the file; a profile's own, and not those that it takes from outside of it."""
+    from edged.config.complete import get
+    from edged.config.reading import leaves, to_name
+
+    origins, values = reading.settings.origins, reading.source.values
+    return {
+        to_name(keys)
+        for keys, _ in leaves(reading.settings)
+        if not origins[to_name(keys)].startswith("default") and (keys[0] != "profile" or get(values, keys) is not None)
+    }
+
+
+def to_verdict(reading: "Reading", changed: int) -> str:
+    """The file's name and what it comes to, in a line."""
+    from edged.config.reading import SYSTEM_FILE
+    from edged.system.text import counted
+
+    number = len(to_set_keys(reading))
+    if not reading.source.file:
+        return f"no config file: {SYSTEM_FILE} is not there, and -c names none; these are the defaults"
+    return f"{reading.source.file}: no fault; {counted(number, 'key')} set, {changed} other than the default"
 
 
 def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
@@ -57,14 +118,18 @@ def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
     from edged.system.text import shown_address
 
     shown: dict[tuple[str, ...], object] = {("camera", "source"): shown_address(settings.camera.source)}
-    rows = [(to_name(keys), to_toml(shown.get(keys, value)), settings.origins[to_name(keys)]) for keys, value in leaves(settings)]
+    rows = [
+        (to_name(keys), to_toml(shown.get(keys, value)), settings.origins[to_name(keys)])
+        for keys, value in leaves(settings)
+        if keys[0] != "web"
+    ]
     instead = to_instead(settings)
     return [(key, *instead.get(key, (value, origin))) for key, value, origin in rows]
 
 
 def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
     """Key → (value, why) of the keys that are not set and that the model or the board answers."""
-    from edged.config.parts import to_rules, to_wanted
+    from edged.config.parts import to_rules, to_show_s, to_wanted
     from edged.errors import ModelError
     from edged.models.background import would_begin_with
 
@@ -75,6 +140,8 @@ def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
         for name, why in limits.items()
         if getattr(settings.budget, name) is None and name in wanted.budget.to_dict()
     }
+    if settings.camera.show_s is None:
+        found["camera.show_s"] = (to_toml(to_show_s(settings)), "default: so long that k of n can agree")
     try:
         model = would_begin_with(wanted)
     except ModelError:
@@ -95,14 +162,14 @@ def to_toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _print_table(settings: "Settings") -> None:
+def _print_table(rows: list[tuple[str, str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("key", "value", "from"):
         table.add_column(heading, overflow="fold")
-    for key, value, origin in to_rows(settings):
+    for key, value, origin in rows:
         style = "dim" if origin == "default" else ""
         table.add_row(key, value.replace("[", "\\["), origin, style=style)
     Console().print(table)

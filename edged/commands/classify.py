@@ -1,12 +1,19 @@
 """edged classify: what the model sees in picture files."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edged.system.shapes import Region
 from edged.system.text import printable, to_json
+
+if TYPE_CHECKING:
+    from edged.models.store import Installed
+
+_PATIENCE_S = 2.0  # for a daemon that may hang
 
 
 def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Region | None:
@@ -47,16 +54,17 @@ def command(
     region: Region | None,
     as_json: bool,
 ) -> None:
-    """Say what the model sees in each picture; exit 1 when one could not be read."""
-    from edged.config.reading import choose_state_folder, load_settings
+    """Say what the model sees in each picture; exit 1 when one could not be read.
+
+    The first line names the model: the one that was asked for, else the one that the daemon runs, or would run.
+    """
+    from edged.config.reading import load_settings
     from edged.models.classify import Ask, find_pictures, look_at
-    from edged.models.store import Store
 
     settings = load_settings(config)
     # labels of the config belong to the model of the config
     labels_file = str(labels or ("" if model else settings.model.labels))
-    store = Store(choose_state_folder(settings.state_folder))
-    installed = store.find(model or settings.model.name, labels_file, settings.model.family)
+    installed, why = _find_model(config, model, labels_file)
     ask = Ask(
         model=installed.path,
         sha256=installed.sha256,
@@ -66,6 +74,8 @@ def command(
         crop=crop or settings.camera.crop,
         top=top,
     )
+    if not as_json:
+        click.echo(printable(f"model {installed.card.name}: {why}"))
     failed = 0
     for look in look_at(find_pictures(pictures), ask):
         name = str(look.picture)
@@ -79,3 +89,28 @@ def command(
         said = look.error or " · ".join(f"{one['label']} {one['score']:.2f}" for one in best)
         click.echo(to_json(line) if as_json else printable(f"{name}: {said}"))
     ctx.exit(1 if failed else 0)
+
+
+def _find_model(config: Path | None, named: str | None, labels_file: str) -> "tuple[Installed, str]":
+    """The model, and why this one. `auto` is what a daemon of this config runs; where none runs, what it would begin with."""
+    from edged.config.parts import to_wanted
+    from edged.config.reading import choose_state_folder, find_daemon_folder, load_settings
+    from edged.errors import EdgedError, ModelError
+    from edged.models.background import would_begin_with
+    from edged.models.store import Store
+    from edged.process.control import ask
+
+    settings = load_settings(config)
+    folder = choose_state_folder(settings.state_folder)
+    store, name = Store(folder), named or settings.model.name
+    if name != "auto":
+        return store.find(name, labels_file, settings.model.family), "as asked for" if named else "as the config says"
+    with contextlib.suppress(EdgedError):
+        running = ask(find_daemon_folder(config), {"verb": "status"}, {"model": str}, silence_s=_PATIENCE_S, longest_s=_PATIENCE_S)
+        with contextlib.suppress(ModelError):  # a file that only the daemon knows
+            return store.find(str(running["model"]), labels_file), "as the daemon runs"
+    as_auto = settings.model_copy(update={"state_folder": folder, "model": settings.model.model_copy(update={"name": "auto"})})
+    installed = would_begin_with(replace(to_wanted(as_auto), labels=labels_file))
+    is_smallest = installed.card.name == store.smallest(settings.model.family).card.name
+    unknown = "auto: the smallest, for nothing was measured here yet (edged fit), or nothing larger fits"
+    return installed, unknown if is_smallest else "auto: the most accurate that was measured to fit here"

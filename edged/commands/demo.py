@@ -6,32 +6,36 @@ whose received messages are what is printed. The photographs are those that scik
 
 import contextlib
 import importlib.resources
-import importlib.util
+import json
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import tomlkit
 
+from edged.commands.watch import to_line
 from edged.errors import UnavailableError
+from edged.system.files import shipped
 
+# those that are named rightly and for certain first; a photograph of nothing that the model knows is "none", and that is right
 PHOTOGRAPHS = (
-    "astronaut.png",
     "chelsea.png",
-    "coffee.png",
     "motorcycle_left.png",
-    "brick.png",
+    "coffee.png",
+    "astronaut.png",
     "grass.png",
+    "brick.png",
     "moon.png",
 )
-_FPS = 4.0
-_REPEAT = 6  # a photograph stays in view for so many frames, as a thing before a camera would
+_SHORT = 12  # characters of a label in the closing line
 
 
 @click.command()
@@ -50,16 +54,62 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         running.enter_context(Broker(port=port, listen="127.0.0.1"))
         config = Path(folder, "edged.toml")
         config.write_text(tomlkit.dumps(to_config(Path(folder), port, camera)))
-        watch = [sys.executable, "-P", "-m", "edged", "watch", "-p", str(port), *(["--json"] if as_json else [])]
-        subscriber = running.enter_context(_running(watch))
+        click.echo(
+            f"a broker for this demo listens on 127.0.0.1:{port}; in a second terminal:\n"
+            f"  mosquitto_sub -h 127.0.0.1 -p {port} -v -t 'edged/demo/#'",
+            err=True,
+        )
+        watch = [sys.executable, "-P", "-m", "edged", "watch", "-h", "127.0.0.1", "-p", str(port), "--json"]
+        subscriber = running.enter_context(_running(watch, subprocess.PIPE))
+        heard = Told(subscriber, as_json=as_json)
+        heard.start()
         daemon = running.enter_context(_running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]))
         ends_s = time.monotonic() + seconds if seconds else float("inf")
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < ends_s and subscriber.poll() is None and daemon.poll() is None:
                 time.sleep(0.1)
         ended = daemon.poll()
+        running.close()
+        heard.join()
     if ended is not None:
         sys.exit(ended or 1)
+    for line in to_closing(heard.entered):
+        click.echo(line, err=True)
+
+
+class Told(threading.Thread):
+    """Prints what the subscriber received, and counts what it says. entered: label → how often it became current."""
+
+    def __init__(self, subscriber: subprocess.Popen[bytes], *, as_json: bool) -> None:
+        super().__init__(name="subscriber", daemon=True)
+        assert subscriber.stdout is not None
+        self._lines, self._as_json = subscriber.stdout, as_json
+        self.entered = Counter[str]()
+
+    def run(self) -> None:
+        for line in self._lines:
+            try:
+                message = json.loads(line)
+                topic, payload = str(message["topic"]), message["payload"]
+            except (ValueError, LookupError, TypeError):
+                continue
+            if isinstance(payload, dict) and payload.get("event_type") == "entered":
+                self.entered[str(payload.get("label"))] += 1
+            said = payload if isinstance(payload, str) else json.dumps(payload)
+            try:
+                click.echo(line.decode().rstrip("\n") if self._as_json else to_line(topic, said.encode(), time.time()))
+            except OSError:
+                return  # nobody reads any more
+
+
+def to_closing(entered: Counter[str]) -> list[str]:
+    """What was seen, where a config is, and what comes next. Pure."""
+    names = ", ".join(f"{label[:_SHORT]} × {count}" for label, count in entered.most_common() if label not in ("none", "unknown"))
+    return [
+        f"seen: {names or 'nothing for certain'}: each one an event that waits until the broker has it",
+        f"every key of a config, with its default: {shipped('config', 'edged.toml')}",
+        "next: edged init finds the camera and the broker of this machine and writes a config",
+    ]
 
 
 def free_port() -> int:
@@ -70,48 +120,42 @@ def free_port() -> int:
 
 
 def to_config(folder: Path, port: int, camera: str | None) -> dict[str, object]:
-    """The demo's config, in the words of edged.toml."""
+    """The demo's config, in the words of edged.toml: all that is not said is as in a user's own."""
     return {
         "device": "demo",
         "state_folder": str(folder / "state"),
         "camera": to_camera(folder, camera),
-        "model": {"name": "auto"},
-        "decision": {"ignore": [], "hold_s": 0.5},
-        "mqtt": {"host": "127.0.0.1", "port": port, "version": 4, "result_fps": 1.0},
+        "mqtt": {"host": "127.0.0.1", "port": port, "version": 4},
     }
 
 
 def to_camera(folder: Path, camera: str | None) -> dict[str, object]:
     if camera is None:
-        return {"kind": "pictures", "source": str(_photographs(folder)), "fps": _FPS, "loop": True}
-    if camera.isdecimal():
-        have_picamera2 = importlib.util.find_spec("picamera2") is not None
-        return {"kind": "picamera2", "source": camera} if have_picamera2 else {"kind": "v4l2", "source": f"/dev/video{camera}"}
-    if "://" in camera:
-        return {"kind": "stream", "source": camera}
-    return {"kind": "v4l2" if camera.startswith("/dev/") else "pictures", "source": camera}
+        return {"kind": "pictures", "source": str(_photographs(folder))}
+    from edged.config.edit import to_camera_keys
+
+    return dict(to_camera_keys(camera))
 
 
 def _photographs(folder: Path) -> Path:
-    """A folder in which each photograph appears several times in a row, as links to the package's own files."""
+    """A folder of the photographs in our order, as links to the package's own files."""
     try:
-        shipped = importlib.resources.files("skimage.data")
+        package = importlib.resources.files("skimage.data")
     except ModuleNotFoundError:
         raise UnavailableError("the demo needs its photographs: pip install 'edged[demo]', or give it --camera") from None
     album = folder / "photographs"
     album.mkdir()
     for number, name in enumerate(PHOTOGRAPHS):
-        original = Path(str(shipped)) / name
+        original = Path(str(package)) / name
         if original.is_file():
-            for again in range(_REPEAT):
-                (album / f"{number}{again}_{name}").symlink_to(original)
+            (album / f"{number}_{name}").symlink_to(original)
     return album
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is asked to end with SIGTERM, and killed when it does not."""
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stdout=stdout)
     try:
         yield process
     finally:

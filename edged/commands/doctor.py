@@ -21,8 +21,9 @@ _ORDER = ("fail", "warn", "ok", "skipped")
 
 @click.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="Write all that a helper needs into one text file.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects: check, state (ok, warn, fail, skipped), found, cure.")
-def command(config: Path | None, as_json: bool) -> int:
+def command(config: Path | None, bundle: Path | None, as_json: bool) -> int:
     """Look for everything that goes wrong on a Pi, and print the command that cures it. Exit 1 when something fails.
 
     Nothing is changed, no camera is opened, and a running daemon is not disturbed. As root it sees more: sudo edged doctor.
@@ -44,7 +45,25 @@ def command(config: Path | None, as_json: bool) -> int:
         click.echo(to_json([asdict(finding) for finding in found]))
     else:
         click.echo(to_summary(found))
+    if bundle is not None:
+        _write_bundle(bundle, config, found)
     return FAILED if any(finding.state == "fail" for finding in found) else OK
+
+
+def _write_bundle(path: Path, config: Path | None, found: "list[Finding]") -> None:
+    """Readable by its owner only, until that one gives it away."""
+    from edged.doctor.bundle import to_bundle
+    from edged.doctor.settings import read_config
+    from edged.doctor.site import Site
+    from edged.system.files import PRIVATE, acting_for, write_file
+
+    reading, _ = read_config(config)
+    settings = None if reading is None else reading.settings
+    text = to_bundle(Site(), settings, "" if reading is None else reading.source.file, found)
+    with acting_for(path):
+        write_file(path, text.encode(), PRIVATE)
+    said = "without passwords, pictures and what was seen; read it before you send it"
+    click.echo(f"{path}: {len(text.splitlines())} lines, {said}", err=True)
 
 
 def print_finding(finding: "Finding") -> None:

@@ -35,17 +35,18 @@ def command(
     from edged.models.store import Store
     from edged.system.figures import spare_memory_mb
     from edged.system.files import PUBLIC, acting_for, write_file
+    from edged.system.shapes import WHOLE
 
     settings = load_settings(config)
     camera, model = settings.camera, settings.model
     given = {name: limit for name, limit in limits.items() if limit is not None}
     as_auto = settings.model_copy(update={"model": model.model_copy(update={"name": "auto"})})
     budget = replace(to_budget(as_auto, spare_memory_mb()), **given)
-    scene = Scene.of_camera(camera.kind, camera.width_px, camera.height_px, camera.region, camera.crop)
-    admission = Admission(settings.state_folder, nice=nice)
+    scene = Scene.of_camera(camera.kind, camera.width_px, camera.height_px, WHOLE, camera.crop)
+    admission = Admission(settings.state_folder, nice=nice, recast=model.recast)
     fitting = Fitting(Store(settings.state_folder), admission, scene, to_threads(model.threads, admission.board.cores))
     if not as_json:
-        click.echo(f"measuring at most {MOST_MEASURED} models, about {2 * MEASURE_S:.0f} s each", err=True)
+        click.echo(f"at most {MOST_MEASURED} models are measured, about {2 * MEASURE_S:.0f} s each, and none twice", err=True)
     with _Counter(hidden=as_json) as counter:
         fit = fitting.fit(family or model.family, budget, counter.next, again=again)
     told = fit.to_json()
@@ -62,18 +63,31 @@ def command(
 def _print(told: dict[str, Any]) -> None:
     from edged.commands.models import print_table, to_cell
 
-    headings = ("candidate", "top-1", "predicted ms", "p50 ms", "p95 ms", "memory MB", "MB", "threads", "fits", "why not")
-    keys = ("name", "top1", "predicted_ms", "p50_ms", "p95_ms", "memory_mb", "size_mb", "threads", "fits", "why_not")
+    figures = ("top-1\n(card)", "ms\npredicted", "p50 ms\nmeasured", "p95 ms\nmeasured", "memory MB\nmeasured", "file\nMB")
+    headings = ("candidate", *figures, "threads", "int8", "fits", "why not")
+    keys = ("name", "top1", "predicted_ms", "p50_ms", "p95_ms", "memory_mb", "size_mb", "threads", "recast", "fits", "why_not")
     print_table(
         headings,
-        [[("yes" if row[key] else "") if key == "fits" else to_cell(row[key]) for key in keys] for row in told["candidates"]],
+        [
+            [("yes" if row[key] else "") if key in ("fits", "recast") else to_cell(row[key]) for key in keys]
+            for row in told["candidates"]
+        ],
     )
     budget = ", ".join(f"{name} {limit:g}" for name, limit in told["budget"].items()) or "no limit"
-    click.echo(f"{told['board']}; budget: {budget}; {told['measured']} looked at in {told['seconds']} s", err=True)
+    click.echo(f"{told['board']}; budget: {budget}; {to_effort(told['measured'], told['seconds'])}", err=True)
     if told["chosen"]:
         click.echo(f"chosen: {told['chosen']}")
     else:
         click.echo(f"nothing fits{'; ' + told['nearest'] if told['nearest'] else ''}", err=True)
+
+
+def to_effort(measured: int, seconds: float) -> str:
+    """What was measured now, and what was not. Pure."""
+    from edged.system.text import counted
+
+    if not measured:
+        return "all of it was remembered from an earlier run; 'edged fit --again' measures anew"
+    return f"{counted(measured, 'model')} measured in {seconds} s; the rest was remembered or ruled out without"
 
 
 class _Counter:

@@ -2,14 +2,17 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edged.system.text import printable_lines, to_json
+from edged.system.text import counted, printable_lines, to_json
 
 if TYPE_CHECKING:
+    from edged.config.reading import Settings
+    from edged.models.admission import Admission
     from edged.models.card import Card
     from edged.models.store import Store
 
@@ -23,17 +26,22 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also those that could be fetched; --json has all of them.")
 @_config
 @_json
-def list_(config: Path | None, as_json: bool) -> None:
-    """A line for each model that is known: what it costs, how well it sees, whether it is here."""
-    rows = to_rows(_store(config))
+def list_(everything: bool, config: Path | None, as_json: bool) -> None:
+    """A line for each model that is here: what it costs, how well it sees, what was measured on this board."""
+    rows = sorted(to_rows(_store(_settings(config))), key=lambda row: not row["installed"])
     if as_json:
         click.echo(to_json(rows))
         return
-    headings = ("name", "px", "M MACs", "M params", "top-1", "MB", "installed", "measured here")
+    here = [row for row in rows if row["installed"]]
+    headings = ("name", "px", "million\nMACs", "million\nweights", "top-1\n(card)", "file\nMB", "installed", "p95\nmeasured here")
     keys = ("name", "px", "million_macs", "million_params", "top1", "size_mb", "installed", "measured")
-    print_table(headings, [[to_cell(row[key]) for key in keys] for row in rows])
+    print_table(headings, [[to_cell(row[key]) for key in keys] for row in (rows if everything else here)])
+    if not everything and len(rows) > len(here):
+        more = counted(len(rows) - len(here), "more model")
+        click.echo(f"{more} can be fetched with 'edged models pull NAME': 'edged models list --all' names them", err=True)
 
 
 @command.command()
@@ -42,13 +50,8 @@ def list_(config: Path | None, as_json: bool) -> None:
 @_json
 def show(name: str, config: Path | None, as_json: bool) -> None:
     """Everything that is known of one model."""
-    from edged.models.catalogue import to_catalogue
-
-    store = _store(config)
-    known = to_catalogue(store.known())
-    card = known.by_name(name)
-    if card is None:
-        raise _no_model(name, known.near(name))
+    store = _store(_settings(config))
+    (card,) = _wanted(store, (name,))
     row = next(row for row in to_rows(store) if row["name"] == name)
     facts = card.model_dump(mode="json", exclude_none=True) | {
         key: row[key] for key in ("macs_deviation", "installed", "path", "measured")
@@ -70,19 +73,21 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 @_json
 def add(file: Path, labels: Path | None, card: Path | None, name: str, config: Path | None, as_json: bool) -> None:
     """Install a .tflite from this machine or a USB stick; it is tried first."""
-    from edged.models.admission import Admission
     from edged.models.install import Wish
     from edged.models.install import add as install_file
 
-    store, admission = _store(config), Admission(_state_folder(config))
-    one = install_file(store, file, Wish(labels, card, name), admission)
+    settings = _settings(config)
+    store, admission = _store(settings), _admission(settings)
+    one = install_file(store, file, Wish(labels, card, name), admission, _check_change(settings))
     accuracy = (
         f"top-1 {one.card.top1:.3f}" if one.card.top1 is not None else "unverified, of unknown accuracy: never chosen by auto"
     )
     if as_json:
-        click.echo(json.dumps({"name": one.card.name, "path": str(one.path), "sha256": one.sha256, "top1": one.card.top1}))
+        told = {"name": one.card.name, "path": str(one.path), "sha256": one.sha256, "top1": one.card.top1}
+        click.echo(json.dumps(told | {"recast": admission.tell_sibling(one)}))
     else:
         click.echo(f"installed {one.card.name} ({accuracy})")
+        _tell(admission.tell_sibling(one))
 
 
 @command.command()
@@ -94,17 +99,18 @@ def add(file: Path, labels: Path | None, card: Path | None, name: str, config: P
 def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | None, as_json: bool) -> int:
     """Fetch published models; what is not exactly the published file is not installed."""
     from edged.errors import OK, EdgedError
-    from edged.models.admission import Admission
     from edged.models.pull import pull as fetch
 
     if bool(names) == everything:
         raise click.UsageError("name the models, or say --all")
-    store, admission, code = _store(config), Admission(_state_folder(config)), OK
+    settings = _settings(config)
+    store, admission, check_change, code = _store(settings), _admission(settings), _check_change(settings), OK
     for card in _wanted(store, names):
         try:
             with _Bar(card.name, hidden=as_json) as bar:
-                one = fetch(store, card, mirror, admission, bar)
+                one = fetch(store, card, mirror, admission, bar, check_change=check_change)
             told: dict[str, Any] = {"name": card.name, "installed": True, "path": str(one.path)}
+            told["recast"] = admission.tell_sibling(one)
         except EdgedError as error:
             if len(names) == 1:
                 raise
@@ -113,6 +119,7 @@ def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | N
             to_json(told) if as_json else printable_lines(told.get("error") or f"installed {card.name}"),
             err="error" in told and not as_json,
         )
+        _tell("" if as_json else told.get("recast", ""))
     return code
 
 
@@ -127,8 +134,8 @@ def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bo
     from edged.models.admission import Admission
     from edged.models.install import verify as check
 
-    store = _store(config)
-    admission = Admission(_state_folder(config)) if again else None
+    settings = _settings(config)
+    store, admission = _store(settings), Admission(settings.state_folder) if again else None
     faults = {name: check(store, name, admission) for name in names or [held.card.name for held in store.held()]}
     if as_json:
         click.echo(to_json([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()]))
@@ -143,10 +150,13 @@ def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bo
 @_config
 @_json
 def remove(name: str, config: Path | None, as_json: bool) -> None:
-    """Take an installed model away."""
+    """Take an installed model away; not while it runs, is wished for, or the config names it."""
     from edged.models.install import remove as take_away
+    from edged.rollout.in_use import check_not_needed
 
-    take_away(_store(config), name)
+    settings = _settings(config)
+    check_not_needed(settings, name)
+    take_away(_store(settings), name)
     click.echo(json.dumps({"removed": name}) if as_json else f"removed {name}")
 
 
@@ -178,7 +188,7 @@ def to_rows(store: "Store") -> list[dict[str, Any]]:
                 "size_mb": round(card.bytes / 1e6, 2) if card.bytes else None,
                 "installed": here is not None and ("bundled" if here.bundled else "yes"),
                 "path": str(here.path) if here else None,
-                "measured": f"{found.p95_ms:.1f} ms × {found.threads}" if found else None,
+                "measured": f"{found.p95_ms:.1f} ms, {counted(found.threads, 'thread')}" if found else None,
             }
         )
     return rows
@@ -194,7 +204,7 @@ def to_cell(value: object) -> str:
 def print_table(headings: tuple[str, ...], rows: list[list[str]]) -> None:
     """Lined up for a terminal; tab-separated for a pipe, so that cut and awk can read it."""
     if not sys.stdout.isatty():
-        for row in (list(headings), *rows):
+        for row in ([heading.replace("\n", " ") for heading in headings], *rows):
             click.echo("\t".join(row))
         return
     from rich.console import Console
@@ -260,13 +270,31 @@ def _no_model(name: str, near: str) -> Exception:
     return ModelError(f"there is no model \"{name}\"{near}: 'edged models list' shows all")
 
 
-def _state_folder(config: Path | None) -> Path:
+def _settings(config: Path | None) -> "Settings":
     from edged.config.reading import load_settings
 
-    return load_settings(config).state_folder
+    return load_settings(config)
 
 
-def _store(config: Path | None) -> "Store":
+def _admission(settings: "Settings") -> "Admission":
+    from edged.models.admission import Admission
+
+    return Admission(settings.state_folder, recast=settings.model.recast)
+
+
+def _check_change(settings: "Settings") -> Any:
+    from edged.rollout.in_use import check_not_running
+
+    return partial(check_not_running, settings.state_folder)
+
+
+def _tell(recast: str) -> None:
+    """What came of recasting, below the line about the model."""
+    if recast:
+        click.echo(f"  {printable_lines(recast)}")
+
+
+def _store(settings: "Settings") -> "Store":
     from edged.models.store import Store
 
-    return Store(_state_folder(config))
+    return Store(settings.state_folder)

@@ -1,7 +1,6 @@
 """edged outbox: dead letters, and events that others go past."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,22 @@ def command() -> None:
 @_JSON
 def list_(config: Path | None, as_json: bool) -> None:
     """Show the newest 100 dead letters, and events that are set aside, with the reasons."""
-    answer = _ask(config, {"verb": "outbox", "do": "list"})
+    needs = {"dead": list, "dead_count": int, "set_aside": list, "waiting": int}
+    answer = _ask(config, {"verb": "outbox", "do": "list"}, needs)
     if as_json:
-        click.echo(json.dumps({key: answer[key] for key in ("dead", "dead_count", "set_aside", "waiting")}))
+        click.echo(json.dumps({key: answer[key] for key in needs}))
         return
     from edged.delivery.outbox.letters import to_line
+    from edged.errors import UnavailableError
     from edged.system.text import printable
 
-    for letter in answer["dead"]:
-        click.echo(printable(f"dead       {to_line(letter)}"))
-    for one in answer["set_aside"]:
-        click.echo(printable(f"set aside  {one['id']}  {one['size_bytes']} bytes  ({one['why']})"))
+    try:
+        lines = [f"dead       {to_line(letter)}" for letter in answer["dead"]]
+        lines += [f"set aside  {one['id']}  {one['size_bytes']} bytes  ({one['why']})" for one in answer["set_aside"]]
+    except (LookupError, TypeError):
+        raise UnavailableError("what answers is no edged of this version: edged outbox list --json shows what it says") from None
+    for line in lines:
+        click.echo(printable(line))
     click.echo(f"{answer['dead_count']} dead letters, {len(answer['set_aside'])} set aside, {answer['waiting']} events wait")
 
 
@@ -44,7 +48,7 @@ def list_(config: Path | None, as_json: bool) -> None:
 @_JSON
 def retry(which: str, config: Path | None, as_json: bool) -> None:
     """Send the dead letter WHICH (its id, or all) once more."""
-    _say(_ask(config, {"verb": "outbox", "do": "retry", "which": which}), "will be sent again", as_json)
+    _say(_ask(config, {"verb": "outbox", "do": "retry", "which": which}, {"count": int}), "will be sent again", as_json)
 
 
 @command.command()
@@ -53,35 +57,27 @@ def retry(which: str, config: Path | None, as_json: bool) -> None:
 @_JSON
 def discard(which: str, config: Path | None, as_json: bool) -> None:
     """Forget the dead letter WHICH (its id, or all), or give up an event that is set aside, by its id."""
-    _say(_ask(config, {"verb": "outbox", "do": "discard", "which": which}), "discarded", as_json)
+    _say(_ask(config, {"verb": "outbox", "do": "discard", "which": which}, {"count": int}), "discarded", as_json)
 
 
 def _say(answer: dict[str, Any], what: str, as_json: bool) -> None:
-    count = int(answer["count"])
+    count = answer["count"]
     click.echo(json.dumps({"count": count}) if as_json else f"{count} event{'' if count == 1 else 's'} {what}")
 
 
-def _ask(config: Path | None, request: dict[str, Any]) -> dict[str, Any]:
-    """The daemon, or the outbox where none runs."""
-    from edged.config.reading import find_state_folder
+def _ask(config: Path | None, request: dict[str, Any], needs: dict[str, type]) -> dict[str, Any]:
+    """The daemon, or the outbox where none runs: with the rights of whoever the folder belongs to, as root too."""
+    from edged.config.reading import find_own_folder
     from edged.errors import UnavailableError
     from edged.process.control import ask
+    from edged.system.files import acting_for
     from edged.system.lock import claimed
 
-    folder = find_state_folder(config)
+    folder = find_own_folder(config)
     try:
-        return ask(folder, request)
+        return ask(folder, request, needs)
     except UnavailableError:
-        with claimed(folder):  # else a daemon runs that does not answer, and the error names it
-            from edged.delivery.outbox.repair import answer_offline
+        from edged.delivery.outbox.repair import answer_offline  # before: the folder's owner need not be able to read our code
 
-            _become_owner(folder)
+        with acting_for(folder), claimed(folder):  # else a daemon runs that does not answer, and the error names it
             return answer_offline(folder, request["do"], request.get("which", ""))
-
-
-def _become_owner(folder: Path) -> None:
-    """Root must not leave files there that the daemon's user can't write."""
-    if os.geteuid() == 0 and folder.exists():
-        found = folder.stat()
-        os.setegid(found.st_gid)
-        os.seteuid(found.st_uid)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
+NEEDS = {"changed": list, "at_start": list, "model": str, "note": str}
+
 
 @click.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The daemon's config, for its state folder.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, at_start, model, note.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, at_start, model, trial, note.")
 def command(config: Path | None, as_json: bool) -> None:
     """Let the running daemon follow its config file now.
 
@@ -22,15 +24,16 @@ def command(config: Path | None, as_json: bool) -> None:
     def tell(doing: str) -> None:
         click.echo(printable(doing), err=True)
 
-    needs = ("changed", "at_start", "model", "note")
-    done = printable_all(ask(find_daemon_folder(config), {"verb": "reload"}, needs, on_progress=tell))
+    done = printable_all(ask(find_daemon_folder(config), {"verb": "reload"}, NEEDS, on_progress=tell))
     if as_json:
-        click.echo(json.dumps({key: done[key] for key in ("changed", "at_start", "model", "note")}))
+        click.echo(json.dumps({key: done[key] for key in NEEDS} | {"trial": done.get("trial", "")}))
         return
-    at_start = set(map(str, done["at_start"] or ()))
-    now = [str(key) for key in done["changed"] or () if key not in at_start]
+    at_start = set(map(str, done["at_start"]))
+    now = [str(key) for key in done["changed"] if str(key) not in at_start]
     click.echo(f"followed: {', '.join(now)}" if now else "nothing else to follow" if at_start else "nothing changed")
     if at_start:
         click.echo(f"takes effect when edged starts again: {', '.join(sorted(at_start))}")
-    if done["note"]:
+    if trial := done.get("trial"):
+        click.echo(f"{trial} is chosen; {done['note']}")
+    elif done["note"]:
         click.echo(done["note"])

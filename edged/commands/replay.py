@@ -34,6 +34,5 @@ def command(since: float, config: Path | None, as_json: bool) -> None:
     from edged.config.reading import find_daemon_folder
     from edged.process.control import ask
 
-    answer = ask(find_daemon_folder(config), {"verb": "replay", "since_s": since}, ("replayed",))
-    count = answer["replayed"] if isinstance(answer["replayed"], int) else 0
+    count = ask(find_daemon_folder(config), {"verb": "replay", "since_s": since}, {"replayed": int})["replayed"]
     click.echo(json.dumps({"replayed": count}) if as_json else f"{count} event{'' if count == 1 else 's'} will be sent again")

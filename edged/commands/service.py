@@ -12,7 +12,16 @@ import click
 from edged.errors import EdgedError, UnavailableError
 
 _UNIT = "etc/systemd/system/edged.service"
-_FILES = {"edged.service": _UNIT, "edged.sysusers": "etc/sysusers.d/edged.conf", "edged.tmpfiles": "etc/tmpfiles.d/edged.conf"}
+_FILES = {
+    "edged.service": _UNIT,
+    "edged@.service": "etc/systemd/system/edged@.service",
+    "edged-metrics.service": "etc/systemd/system/edged-metrics.service",
+    "edged-metrics.timer": "etc/systemd/system/edged-metrics.timer",
+    "edged-page.service": "etc/systemd/system/edged-page.service",
+    "edged.sysusers": "etc/sysusers.d/edged.conf",
+    "edged.tmpfiles": "etc/tmpfiles.d/edged.conf",
+}
+_TOKEN = "etc/edged/page_token"
 _CONFIG = "etc/edged/edged.toml"
 _PACKAGED = ("usr/lib/systemd/system/edged.service", "lib/systemd/system/edged.service")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # by ProtectHome= and PrivateTmp=
@@ -34,8 +43,10 @@ def command() -> None:
 @_root
 def install(root: Path, start: bool) -> None:
     """Write the unit, its user, its folders and, if there is none, its config; enable and start it. Needs root."""
+    from edged.page.tokens import new_tokens
     from edged.system.files import PUBLIC, SHARED, shipped, write_file
 
+    _check_inside(root)
     for packaged in _PACKAGED:
         if (root / packaged).exists():
             raise EdgedError(f"{root / packaged}: the Debian package has brought it; start it: systemctl enable --now edged")
@@ -44,12 +55,14 @@ def install(root: Path, start: bool) -> None:
         raise EdgedError(f"{why}: install edged for all, e.g. python3 -m venv --system-site-packages /opt/edged")
     for source, target in _FILES.items():
         text = shipped("systemd", source).read_text()
-        write_file(root / target, (to_unit(text, sys.executable) if target == _UNIT else text).encode(), PUBLIC)
+        write_file(root / target, (to_unit(text, sys.executable) if target.endswith(".service") else text).encode(), PUBLIC)
     is_new = False
-    if not (root / _CONFIG).exists():
+    if not os.path.lexists(root / _CONFIG):
         (root / _CONFIG).parent.mkdir(parents=True, exist_ok=True)
         write_file(root / _CONFIG, shipped("config", "edged.toml").read_bytes(), SHARED)
         is_new = True
+    if not os.path.lexists(root / _TOKEN):
+        new_tokens(root / _TOKEN)
     _run("systemd-sysusers", f"--root={root}", "edged.conf")
     if is_new:  # it may come to hold an address with a password
         _give_to_group(root, root / _CONFIG)
@@ -61,7 +74,7 @@ def install(root: Path, start: bool) -> None:
     _run("systemctl", "daemon-reload")
     _run("systemctl", "enable", "edged.service")
     if start:
-        _run("systemctl", "restart", "edged.service")
+        _run("systemctl", "restart", "edged.service", *_enabled_instances(root))
     click.echo(f"edged {'runs' if start else 'starts with the next boot'}; its config is /{_CONFIG}; systemctl status edged")
 
 
@@ -70,12 +83,14 @@ def install(root: Path, start: bool) -> None:
 def remove(root: Path) -> None:
     """Stop it, and take away what install wrote; the config and what edged stored stay. Needs root."""
     _need("systemctl")
+    _check_inside(root)
     if not (root / _UNIT).exists():
         raise EdgedError(f"{root / _UNIT} is not there: edged service install did not write it, or remove was here before")
+    units = ["edged-page.service", "edged.service", *_enabled_instances(root)]
     if _is_running(root):
-        _run("systemctl", "disable", "--now", "edged.service")
+        _run("systemctl", "disable", "--now", *units)
     else:
-        _run("systemctl", f"--root={root}", "disable", "edged.service")
+        _run("systemctl", f"--root={root}", "disable", *units)
     for target in _FILES.values():
         try:
             (root / target).unlink(missing_ok=True)
@@ -84,6 +99,14 @@ def remove(root: Path) -> None:
     if _is_running(root):
         _run("systemctl", "daemon-reload")
     click.echo("removed; /etc/edged and /var/lib/edged are left, and so is the user edged")
+
+
+def _check_inside(root: Path) -> None:
+    """A link of the other system, absolute as most are, would lead into this one. Raises EdgedError."""
+    for target in (*_FILES.values(), _CONFIG, _TOKEN, "etc/group"):
+        found = (root / target).parent.resolve()
+        if not found.is_relative_to(root.resolve()):
+            raise EdgedError(f"{(root / target).parent} leads out of {root}, to {found}: nothing was changed")
 
 
 def to_unit(text: str, python: str) -> str:
@@ -110,6 +133,11 @@ def _give_to_group(root: Path, path: Path) -> None:
     number = next((row[2] for row in rows if len(row) > 2 and row[0] == "edged" and row[2].isdecimal()), "")
     if number:
         os.chown(path, -1, int(number))
+
+
+def _enabled_instances(root: Path) -> list[str]:
+    """The units of second cameras that start with the system."""
+    return sorted(path.name for path in (root / "etc/systemd/system").glob("*.wants/edged@*.service"))
 
 
 def _is_running(root: Path) -> bool:

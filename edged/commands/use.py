@@ -1,9 +1,15 @@
 """edged use: another model or profile for the running daemon, kept only if it proves itself."""
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import click
+
+from edged.system.text import printable
+
+NEEDS = {"changed": list, "model": str, "note": str}
 
 
 @click.command()
@@ -11,18 +17,19 @@ import click
 @click.option("--clear", is_flag=True, help="What the config file says.")
 @click.option("--write", is_flag=True, help="Also write it into the config file, whose comments stay.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The daemon's config, for its state folder.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, model, note.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, model, trial, note.")
 def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_json: bool) -> None:
     """Let the running daemon use another model, or a profile of its config.
 
     The model is tried, loaded beside the one that runs, and must give five frames within the budget; else the old one
-    goes on and the reason is told. The choice holds, also after a restart, until [model] in the config file changes or
-    until `edged use --clear`.
+    goes on and the reason is told. While the camera gives no frames it is on trial, and that is said. The choice holds,
+    also after a restart, until [model] in the config file changes or until `edged use --clear`, which also ends what the
+    page has set beside the file.
     """
     from edged.config.profile import FILE, MARK
     from edged.config.reading import find_daemon_folder
     from edged.process.control import ask
-    from edged.system.text import printable, printable_all
+    from edged.system.text import printable_all
 
     if clear == (wish is not None):
         raise click.UsageError("name a model, auto or @PROFILE, or give --clear")
@@ -32,15 +39,42 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     def tell(doing: str) -> None:
         click.echo(printable(doing), err=True)
 
+    file = _running_config(find_daemon_folder(config), config) if write else Path()
     asked = {"verb": "use", "wish": FILE if wish is None else wish}
-    done = printable_all(ask(find_daemon_folder(config), asked, ("changed", "model", "note"), on_progress=tell))
+    done = printable_all(ask(find_daemon_folder(config), asked, NEEDS, on_progress=tell))
     if write and wish is not None:
         from edged.config.edit import write_model_name
 
-        path = write_model_name(config, wish)
+        path = write_model_name(file, wish)
         ask(find_daemon_folder(config), {"verb": "reload"}, on_progress=tell)
         done["note"] = " ".join(filter(None, (str(done["note"] or ""), f"written to {printable(str(path))}")))
     if as_json:
-        click.echo(json.dumps({key: done[key] for key in ("changed", "model", "note")}))
+        click.echo(json.dumps({key: done[key] for key in ("changed", "model", "note")} | {"trial": done.get("trial", "")}))
         return
-    click.echo(f"{done['model']} is in use" + (f"; {done['note']}" if done["note"] else ""))
+    trial = done.get("trial")  # no daemon of before tells it
+    said = f"{trial} is chosen" if trial else f"{done['model']} is in use"
+    click.echo(said + (f"; {done['note']}" if done["note"] else ""))
+
+
+def _running_config(folder: Path, config: Path | None) -> Path:
+    """The file that the running daemon follows. Raises EdgedError where it has none, or where root may not believe it."""
+    from edged.process.control import ask
+
+    return to_file(str(ask(folder, {"verb": "status"}, {"config": str})["config"]), config, is_root=os.geteuid() == 0)
+
+
+def to_file(told: str, config: Path | None, *, is_root: bool) -> Path:
+    """`told` is what answers at the socket; root writes only where configs lie, or where the person said. Raises EdgedError."""
+    from edged.config.reading import SYSTEM_FILE
+    from edged.errors import EdgedError
+
+    if config is not None and (not told or Path(told) == config.absolute()):
+        return config
+    if not told.startswith("/"):
+        raise EdgedError("the running daemon has no config file, so there is nothing to write into: name one with -c")
+    file = Path(told)
+    if is_root and (file.parent != SYSTEM_FILE.parent or file.suffix != ".toml"):
+        raise EdgedError(
+            f"the running daemon follows {printable(told)}; to write into it, name it: -c {shlex.quote(printable(told))}"
+        )
+    return file

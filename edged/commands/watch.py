@@ -3,43 +3,75 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edged.system.text import printable, to_json
 
+if TYPE_CHECKING:
+    from edged.delivery.broker.access import Access
+
+# of the two labels that no model has
+MEANINGS = {"none": " (nothing but background)", "unknown": " (nothing for certain)"}
+
 
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.option("-h", "--host", default="localhost", show_default=True, help="The broker.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
-@click.option("-t", "--topic", default="edged/#", show_default=True, help="What to subscribe to.")
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Broker, password and device of this config.")
+@click.option("-t", "--topic", help="What to subscribe to; without it edged/#, or all of the config's device.")
 @click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate of the broker's authority.")
 @click.option("--seconds", default=0.0, help="Stop after so long; 0 = never.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each message.")
+@click.argument("host_without_option", nargs=-1, metavar="", type=click.UNPROCESSED)
+@click.pass_context
 def command(
+    ctx: click.Context,
     host: str,
     port: int,
-    topic: str,
+    config: Path | None,
+    topic: str | None,
     user: str,
     password_file: str | None,
     tls_ca: str | None,
     seconds: float,
     as_json: bool,
+    host_without_option: tuple[str, ...],
 ) -> None:
     """Print every message of edged that a broker passes on."""
     from edged.delivery.broker.access import Access
     from edged.delivery.broker.subscriber import listen
+
+    if host_without_option:
+        ctx.fail(f"use -h HOST: edged watch -h {host_without_option[0]}")
 
     def show(topic: str, payload: bytes, _retained: bool) -> None:
         sys.stdout.write((to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time())) + "\n")
         sys.stdout.flush()
 
     access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
-    listen(access, topic, show, seconds=seconds or None)
+    if config is not None:
+        access, base = _of_config(config)
+        given = {"host": host, "port": port, "user": user, "password_file": password_file, "tls_ca": tls_ca}
+        is_given = {name for name in given if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+        access = replace(access, **{name: value for name, value in given.items() if name in is_given})  # type: ignore[arg-type]
+        topic = topic or f"{base}/#"
+    listen(access, topic or "edged/#", show, seconds=seconds or None)
+
+
+def _of_config(path: Path) -> "tuple[Access, str]":
+    """How the config's broker is reached, under another client id than the daemon's; and where its topics begin."""
+    from edged.config.parts import to_access
+    from edged.config.reading import load_settings
+
+    settings = load_settings(path)
+    return replace(to_access(settings.mqtt, settings.device), client_id=""), f"{settings.mqtt.prefix}/{settings.device}"
 
 
 def to_value(payload: bytes) -> Any:
@@ -66,7 +98,8 @@ def to_line(topic: str, payload: bytes, now_s: float) -> str:
     """Topic, what it says, score, age, and why: in columns, so that the eye finds them."""
     value = to_value(payload)
     if not isinstance(value, dict):
-        return f"{_shown(topic):<22} {_shown(str(value))}"
+        meaning = MEANINGS.get(str(value), "") if topic.endswith("/label") else ""
+        return f"{_shown(topic):<22} {_shown(str(value))}{meaning}"
     said, score = _said(value)
     line = f"{_shown(topic):<22} {said:<22} {score:>5} {_age(value, now_s):>9}  {_shown(_detail(value))}"
     return line.rstrip()
