@@ -28,6 +28,10 @@ WORK = CHECKOUT / "build" / "deb"
 PRIVATE = "usr/lib/edged"
 INSTALLED = {  # in the checkout → in the package
     "systemd/edged.service": "usr/lib/systemd/system/edged.service",
+    "systemd/edged-metrics.service": "usr/lib/systemd/system/edged-metrics.service",
+    "systemd/edged-metrics.timer": "usr/lib/systemd/system/edged-metrics.timer",
+    "systemd/edged@.service": "usr/lib/systemd/system/edged@.service",
+    "systemd/edged-page.service": "usr/lib/systemd/system/edged-page.service",
     "systemd/edged.sysusers": "usr/lib/sysusers.d/edged.conf",
     "systemd/edged.tmpfiles": "usr/lib/tmpfiles.d/edged.conf",
     "config/edged.toml": "etc/edged/edged.toml",
@@ -94,10 +98,15 @@ def lay_out(tree: Path, suite: Suite, all_wheels: list[Path]) -> Path:
     (private / "bin" / "python3").symlink_to(f"../../../bin/python{suite.python}")
     config = f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {suite.python}\n"
     (private / "pyvenv.cfg").write_text(config)
-    guides = {f"docs/{page.name}": f"usr/share/doc/edged/{page.name}" for page in (CHECKOUT / "docs").glob("*.md")}
+    documents = "usr/share/doc/edged"
+    kinds = ("*.md", "*.svg", "*.jpg", "*.json", "schemas/**/*.json", "examples/*")
+    found = [page.relative_to(CHECKOUT / "docs") for kind in kinds for page in (CHECKOUT / "docs").glob(kind) if page.is_file()]
+    guides = {f"docs/{page}": f"{documents}/{page}" for page in found}
     for source, target in (INSTALLED | guides).items():
         (tree / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CHECKOUT / source, tree / target)
+    # its links are to what lies beside it there
+    (tree / documents / "README.md").write_text((CHECKOUT / "README.md").read_text().replace("](docs/", "]("))
     return site
 
 

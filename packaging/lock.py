@@ -24,10 +24,11 @@ _HEADER = "# Made by packaging/lock.py; do not edit.\n"
 def main() -> None:
     chosen = sys.argv[1:]
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
+    dependencies = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["page"]]
     for suite in SUITES.values():
         for arch in MACHINES:
             if not chosen or chosen == [suite.name, arch]:
-                lock_file(suite, arch).write_text(_HEADER + resolve(suite, arch, project["project"]["dependencies"]))
+                lock_file(suite, arch).write_text(_HEADER + resolve(suite, arch, dependencies))
     if not chosen:
         (HERE / "locks" / "build.txt").write_text(_HEADER + to_lines(project["build-system"]["requires"], []))
 

@@ -12,6 +12,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 FILES = (
     ("/etc/edged/edged.toml", "the config; every key is explained in it, and in edged.toml(5)"),
     ("/var/lib/edged", "events that wait for the broker, installed models, measurements, the control socket"),
+    ("/etc/edged/page_token", "the two tokens of the page, readable by root only"),
     ("/usr/share/doc/edged", "example configs, and the bill of materials"),
 )
 CODES = (
