@@ -12,8 +12,11 @@ import pytest
 
 from edged.config.reading import read_settings, to_settings
 from edged.config.source import Source
+from edged.doctor.bundle import redacted, to_bundle
+from edged.doctor.finding import fail, warn
+from edged.doctor.site import Site
 from edged.errors import ConfigError
-from edged.system.text import PrintableFormatter, shown_address, without_secrets
+from edged.system.text import PrintableFormatter, shown_address, to_sentence, without_secrets
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.stream import StreamCamera, with_login
 from tests.campaigns.size import SEED, count, report
@@ -149,6 +152,29 @@ def test_check_shows_none(tmp_path: Path, source: str, option: list[str]) -> Non
     assert done.returncode == 0 and SECRET not in done.stdout + done.stderr
 
 
+def test_no_bundle_for_a_helper_shows_one(tmp_path: Path) -> None:
+    """Secrets in the config's address, in password files, and wherever a finding, a fault or somebody's name may hold them."""
+    wanted, rng = count(60, 2000), random.Random(SEED)
+    (tmp_path / "etc/edged").mkdir(parents=True)
+    for number in range(wanted):
+        source = address(rng)
+        own = f"own{SECRET}{number}"
+        (tmp_path / "etc/edged/mqtt_password").write_text(f"{own}\nsecond line\n")
+        values = {"camera": {"kind": "stream", "source": source}, "mqtt": {"user": f"me{SECRET}", "host": "pi"}, "device": "door"}
+        values["state_folder"] = str(tmp_path)
+        reading = to_settings(Source("x.toml", values))
+        found = [
+            fail("camera", f"{source.replace(' ', '')} gave no picture", f"curl {source.replace(' ', '')}"),
+            warn("broker", f"refused: user me{SECRET}, password {own}", ""),
+        ]
+        text = to_bundle(Site(tmp_path), reading.settings, "x.toml", found[1:])
+        assert SECRET not in text, (source, text)
+        assert "== doctor" in text and "== log" in text and 'mqtt.host = "pi"' in text
+        if re.match(r"[A-Za-z]+://", source) and not any(c in source for c in " \n\"'<>"):
+            assert SECRET not in to_bundle(Site(tmp_path), reading.settings, "x.toml", found[:1]), source
+    report("bundles", {"bundles": wanted, "secrets_shown": 0, "seed": SEED})
+
+
 def test_what_is_no_secret_is_shown_whole() -> None:
     for source in (
         "0",
@@ -175,3 +201,11 @@ def test_the_config_itself_is_read_with_all_of_them(tmp_path: Path) -> None:
             read_settings(path)
         except ConfigError as error:
             assert SECRET not in str(error)
+
+
+def test_what_is_cut_was_made_fit_to_be_shown_before() -> None:
+    """Half of an address looks like another one: `rtsp://admin:12345` like a host and its port."""
+    for room in range(1900, 2010):
+        line = "x" * room + " rtsp://admin:12345678@camera/live"
+        for said in (to_sentence(line), redacted(line, [])):
+            assert len(said) <= 2000 and "admin" not in said and "1234" not in said

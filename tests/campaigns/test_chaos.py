@@ -62,15 +62,15 @@ def test_faults_lose_nothing(tmp_path: Path, broker: Broker, proxy: FaultProxy, 
         before = proxy.accepted
         if fault == "broker_stopped":
             broker.end(signal.SIGTERM)
-            time_passes(rng.uniform(0.1, 1.0))
+            source.goes_on(rng.randrange(2, 25))
             broker.start()
         elif fault == "broker_frozen":
             broker.process.send_signal(signal.SIGSTOP)
-            time_passes(rng.uniform(0.1, 3.0))
+            source.goes_on(rng.randrange(2, 75))
             broker.process.send_signal(signal.SIGCONT)
         else:
             proxy.become(fault)
-            time_passes(rng.uniform(0.1, 3.0))
+            source.goes_on(rng.randrange(2, 75))
             proxy.become("")
         ended = time.monotonic()
         mark = len(arrivals.messages)
@@ -121,7 +121,7 @@ def test_killed_couriers_lose_nothing_that_was_accepted(tmp_path: Path, broker: 
             port=proxy.port, state_folder=str(tmp_path / "state"), events=100_000, per_s=200.0, first=1 + number * 100_000
         )
         wait_for(lambda source=source: source.accepted or source.process.poll() is not None, 120, "first event accepted")
-        time_passes(rng.uniform(0.0, 0.6))
+        source.goes_on(rng.randrange(0, 120))
         source.kill()
         assert source.accepted, source.errors.read_text()[-2000:]
         accepted |= source.accepted
@@ -171,7 +171,7 @@ def test_a_broker_that_lost_everything_is_filled_again(tmp_path: Path) -> None:
         broker.end(signal.SIGKILL)
         shutil.rmtree(tmp_path / "broker")
         (tmp_path / "broker").mkdir()
-        time_passes(0.2 * (number % 5))
+        source.goes_on(20 * (number % 5))
         broker.start()
         began = time.monotonic()
         arrivals = Arrivals(broker.port)
@@ -310,10 +310,3 @@ def from_rfc3339(text: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(text).timestamp()
-
-
-def time_passes(seconds: float) -> None:
-    """A fault lasts; nothing depends on how long exactly."""
-    import threading
-
-    threading.Event().wait(seconds)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ import pytest
 
 from edged.config.reading import read_settings
 from edged.daemon.state_folder import tidy
+from edged.delivery.announced import FILE as ANNOUNCED
+from edged.delivery.announced import save_known
+from edged.delivery.discovery import _load as announced
 from edged.delivery.outbox.repair import open_outbox
 from edged.delivery.outbox.tail import name_of
 from edged.delivery.outbox.writer import Outbox
@@ -33,13 +37,14 @@ from edged.rollout.override import save_override, to_override
 from edged.rollout.startup import Start, Starts, begin, find_config
 from edged.system.clock import Clock
 from edged.system.files import shipped
+from edged.system.identity import load_device_id
 from edged.system.lock import claimed
 from tests.campaigns.mutations import MUTATIONS
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401
 from tests.e2e.running import edged_with, wait_for
 
-LIMIT_S, GROWTH_MB = 60, 200  # a model is read; a sparse file of gigabytes is not
+LIMIT_S, GROWTH_MB = 60, 4
 TAIL = ("0badcafe.changes", "0badcafe.accepted")  # what an outbox had not yet committed, of an earlier boot
 
 Damage = Callable[[Path], object]
@@ -60,6 +65,8 @@ def build(folder: Path) -> Path:
     LastGood(state).remember(reading.source, "", Active(installed, 1, "config"))
     save_override(state, to_override(reading.settings, "home_0.25_96", "use"))
     Starts(state).begin()
+    save_known(state / ANNOUNCED, {"homeassistant/device/edged_0123abcd/config": {"label": "sensor"}})
+    load_device_id(state, folder / "no machine")
     outbox = open_outbox(state, Clock())
     asyncio.run(run_once(outbox))
     with contextlib.closing(sqlite3.connect(state / "outbox.db")) as db:
@@ -107,7 +114,8 @@ def _sparse(path: Path) -> None:
 KINDS: dict[str, Damage] = {
     "nested": lambda p: _replace(p, lambda: p.write_bytes(b"[" * 200_000)),
     "nested objects": lambda p: _replace(p, lambda: p.write_bytes(b'{"unfinished":' * 50_000 + b"1" + b"}" * 50_000)),
-    "dotted": lambda p: _replace(p, lambda: p.write_bytes(b".".join([b"a"] * 5000) + b" = 1\n")),
+    "dotted": lambda p: _replace(p, lambda: p.write_bytes(b"a." * 5000 + b"a = 1\n")),
+    "dotted as long as a file": lambda p: _replace(p, lambda: p.write_bytes(b"[[card]]\n" + b"a." * 120_000 + b"a = 1\n")),
     "pipe": lambda p: _replace(p, lambda: os.mkfifo(p)),
     "link to /dev/zero": lambda p: _replace(p, lambda: p.symlink_to("/dev/zero")),
     "link to itself": lambda p: _replace(p, lambda: p.symlink_to(p)),
@@ -159,6 +167,8 @@ def start(path: Path) -> tuple[Start, tuple[str, ...], list[str]]:
             starts = Starts(found.state_folder)
             begun = begin(found, clock, starts.begin())
             outbox = open_outbox(found.state_folder, clock)
+            assert len(load_device_id(found.state_folder, path.parent / "no machine")) == 32
+            announced(found.state_folder / ANNOUNCED)
             told = [*damaged, *begun.selector.damaged, *begun.damaged, *outbox.degraded]
             asyncio.run(run_once(outbox))
             starts.end()
@@ -187,6 +197,15 @@ def peak_mb() -> float:
 def test_a_whole_one_says_nothing(whole: Path, tmp_path: Path) -> None:
     begun, _, told = start(fresh(whole, tmp_path))
     assert told == [] and begun.active.name == "home_0.25_96"
+
+
+def test_the_group_reads_models_and_measurements_and_nothing_else(whole: Path) -> None:
+    """What may hold a copy of the config, with a camera's password, or an event is its owner's alone."""
+    state = whole.parent / "state"
+    modes = {str(path.relative_to(state)): stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*") if path.is_file()}
+    assert {"outbox.db", "override.json", "last_good/pair.json", "models/mine.txt", "measurements.json"} <= set(modes)
+    shared = {name for name in modes if name.startswith("models/") or name == "measurements.json"}
+    assert {name: oct(mode) for name, mode in modes.items()} == {name: oct(0o640 if name in shared else 0o600) for name in modes}
 
 
 def test_every_file_with_every_damage(whole: Path, tmp_path: Path) -> None:
@@ -261,11 +280,10 @@ def test_the_daemon_itself_starts_and_says_so(whole: Path, tmp_path: Path, confi
         degraded = " | ".join(heard.of("health")[-1]["degraded"])
         for name in ("pipe.toml", "x.toml", "starts.json", "override.json", "measurements.json"):
             assert name in degraded
-        done = subprocess.run(
-            [sys.executable, "-m", "edged", "models", "remove", "x", "-c", str(edged.config)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0 and not (state / "models/x.toml").exists(), done.stderr
+        for words in (["reload"], ["use", "home_0.25_128"], ["models", "list"], ["models", "remove", "x"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "edged", *words, "-c", str(edged.config)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, (words, done.stderr)
+        assert not (state / "models/x.toml").exists()
         assert edged.end() == 0

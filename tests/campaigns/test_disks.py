@@ -25,6 +25,7 @@ KINDS = {
         "true",
     ),
     "no folder can be made": ("true", "mount -o remount,ro {state}"),
+    "no file may grow, anywhere": ("true", "true"),  # also none for what is only temporary
 }
 
 pytestmark = pytest.mark.skipif(
@@ -45,6 +46,8 @@ def test_a_disk_that_takes_nothing(tmp_path: Path, config: dict[str, Any], heard
         before=f"{{ {before.format(state=state)}; }}",
         after=(after or "mount -o remount,ro {state}").format(state=state),
     )
+    if "grow" in kind:
+        script = script.replace("exec ", "ulimit -f 0 && exec ")
     python = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable]
     whole = config | {"state_folder": str(folder), "model": {"name": "home_0.25_96"}}
     with edged_with(tmp_path, whole, python=python) as edged:

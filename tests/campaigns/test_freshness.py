@@ -15,7 +15,7 @@ from tests.shared import SHARED, needs_shared
 FULL, CI = 500, 60
 COUNT = int(os.environ.get("EDGED_CAMPAIGN_COUNT", FULL if os.environ.get("EDGED_CAMPAIGN") == "full" else CI))
 CAMERA_FPS, ALLOWED_MS = 30.0, 20.0
-SLOW_PX = 704  # at this size the full MobileNet V1 needs about 300 ms on one core of a desktop
+SLOW_PX = 1024  # at this size the full MobileNet V1 needs 40 to 500 ms on one core of a desktop
 
 
 def grown(model: bytes, px: int) -> bytes:
@@ -38,7 +38,7 @@ def test_a_slow_model_sees_the_newest_frame(tmp_path, config, heard):  # noqa: F
     slow.write_bytes(grown((SHARED / "models/mobilenet_v1_1.0_224_quant.tflite").read_bytes(), SLOW_PX))
     config["model"] = {"name": str(slow), "labels": str(SHARED / "labels/imagenet_1001.txt"), "threads": 1}
     config["camera"]["fps"] = CAMERA_FPS
-    config["camera"]["max_age_ms"] = 1000
+    config["camera"]["max_age_ms"] = 3000
     config["mqtt"]["result_fps"] = 240.0
     with edged_with(tmp_path, config) as edged:
         wait_for(lambda: len(heard.of("result")) >= COUNT or edged.process.poll() is not None, 60 + COUNT, "results")
@@ -64,4 +64,6 @@ def test_a_slow_model_sees_the_newest_frame(tmp_path, config, heard):  # noqa: F
     assert frames["captured"] == sum(frames.values()) - frames["captured"]
     judged = 0.95 if COUNT >= FULL else 0.5  # a machine that tests other things at the same time has a bad tail
     assert np.quantile(age_ms - work_ms, judged) <= 1000 / CAMERA_FPS + ALLOWED_MS
-    assert frames["busy"] > frames["inferred"]
+    # What the camera gave while the model worked, but for the newest each time; how much that is the processor decides.
+    passed_by = work_ms.sum() * CAMERA_FPS / 1000 - len(results)
+    assert frames["busy"] >= 0.5 * passed_by > 0

@@ -4,7 +4,6 @@ import random
 import signal
 import struct
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tests.campaigns.test_chaos import _LOSSLESS
 from tests.e2e.conftest import album  # noqa: F401
 from tests.e2e.counted import SIZE
 from tests.e2e.fault_proxy import FaultProxy
-from tests.e2e.running import Broker, Edged, wait_for
+from tests.e2e.running import Broker, Edged, wait_for, works_on
 from tests.e2e.source import Arrivals
 
 
@@ -29,7 +28,7 @@ def test_a_killed_edged_loses_nothing_that_was_decided(tmp_path: Path, album: Pa
     config = {
         "device": "test",
         "state_folder": str(tmp_path / "state"),
-        "camera": {"kind": "pictures", "source": str(album), "fps": 30.0},
+        "camera": {"kind": "pictures", "source": str(album), "fps": 30.0, "show_s": 0.0},
         "model": {"name": "home_0.25_96"},
         "decision": {"ignore": [], "hold_s": 0.0, "k": 1, "n": 1, "enter": 0.02, "leave": 0.01, "margin": 0.0},
         "mqtt": {"host": "127.0.0.1", "port": proxy.port, "result_fps": 0.0},
@@ -50,7 +49,7 @@ def test_a_killed_edged_loses_nothing_that_was_decided(tmp_path: Path, album: Pa
             lambda wanted=wanted, edged=edged: decided() >= wanted or edged.process.poll() is not None, 90, "events are decided"
         )
         assert edged.process.poll() is None, edged.said.read_text()[-2000:]
-        threading.Event().wait(rng.uniform(0.0, 0.4))
+        works_on(edged.process.pid, rng.randrange(0, 20))
         edged.process.send_signal(signal.SIGKILL)
         edged.process.wait()
     proxy.become("")

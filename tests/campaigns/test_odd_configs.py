@@ -18,16 +18,23 @@ import pytest
 from edged.config.edit import write_model_name
 from edged.config.machine import read_checked
 from edged.config.reading import find_state_folder, read_settings
-from edged.config.source import DEEPEST, LONGEST, find_lines
+from edged.config.source import LONGEST, find_lines
+from edged.doctor.settings import check_config, read_config
+from edged.doctor.site import Site
 from edged.errors import ConfigError, EdgedError
+from edged.models.store import Store
+from edged.rollout.active import Active
 from edged.rollout.desired import Intent
+from edged.rollout.last_good import LastGood
 from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
 from edged.system.files import shipped
+from edged.system.toml import DEEPEST
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
+from tests.unit.daemon.played import admit
 
-LIMIT_S = 5.0
+LIMIT_S = 5.0  # of processor time
 GOOD = b'[camera]\nkind = "pictures"\nsource = "/nowhere"\n'
 
 Make = Callable[[Path], object]
@@ -144,7 +151,7 @@ TAKEN: dict[str, Make] = {
 
 def judge(path: Path) -> str:
     """What the daemon does with it: the faults, or nothing. Always a sentence, and always soon."""
-    began = time.monotonic()
+    began = time.process_time()
     said = ""
     try:
         read_checked(path)
@@ -153,7 +160,7 @@ def judge(path: Path) -> str:
         assert error.faults and all(fault.isprintable() for fault in error.faults), error.faults[:3]
         assert len(said) < 60_000
     find_state_folder(path)  # even of a broken file; never raises
-    assert time.monotonic() - began < LIMIT_S, path
+    assert time.process_time() - began < LIMIT_S, path
     return said
 
 
@@ -163,6 +170,8 @@ def test_an_odd_one_is_refused_soon(tmp_path: Path, name: str) -> None:
     REFUSED[name](path)
     said = judge(path)
     assert said.startswith(str(path)), said[:200]
+    found = check_config(Site(), path, *read_config(path))
+    assert found.state == "fail" and all(line.isprintable() for line in (found.found + "\n" + found.cure).split("\n")), found
     with contextlib.suppress(EdgedError):  # of what is no config at all; and nothing else
         write_model_name(path, "auto")
 
@@ -218,32 +227,24 @@ def test_no_traceback_in_a_terminal(tmp_path: Path) -> None:
         assert done.returncode == 78 and "Traceback" not in done.stderr and "\x1b" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody who may not read")
-def test_unreadable_is_told_as_unreadable(tmp_path: Path) -> None:
-    """To a command, at a start without a last good config, and at a reload."""
-    path, nobody = tmp_path / "edged.toml", pwd.getpwnam("nobody")
-    path.write_bytes(GOOD)
-    intent = Intent(path, read_settings(path), Clock())
-    path.chmod(0o600)
-    for folder in (tmp_path, *tmp_path.parents):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody who may not read")
+
+
+def said_by_nobody(folder: Path, do: Callable[[], list[str]]) -> list[str]:
+    """The lines of it as another user, in a process of its own; `folder` is one that this user finds."""
+    nobody = pwd.getpwnam("nobody")
+    for one in (folder, *folder.parents):
+        if str(one).startswith("/tmp/"):
+            one.chmod(one.stat().st_mode | 0o055)
+    asyncio.run(asyncio.to_thread(int))  # what is imported late is out of reach where Python lies in root's home
     ours, theirs = os.pipe()
     if os.fork() == 0:
-        said = []
+        said = ["it raised"]
         try:
             os.setgroups([])
             os.setgid(nobody.pw_gid)
             os.setuid(nobody.pw_uid)
-            for do in (
-                lambda: read_checked(path),
-                lambda: begin(find_config(path), Clock(), 0),
-                lambda: asyncio.run(intent.load()),
-            ):
-                try:
-                    do()
-                except EdgedError as error:
-                    said.append(f"{error.exit_code} {error}")
+            said = do()
         finally:
             os.write(theirs, "\n".join(said).encode())
             os._exit(0)
@@ -251,12 +252,55 @@ def test_unreadable_is_told_as_unreadable(tmp_path: Path) -> None:
     with os.fdopen(ours) as told:
         lines = told.read().splitlines()
     os.wait()
+    return lines
+
+
+@needs_root
+def test_unreadable_is_told_as_unreadable(tmp_path: Path) -> None:
+    """To a command, at a start without a last good config, and at a reload."""
+    path = tmp_path / "edged.toml"
+    path.write_bytes(GOOD)
+    intent = Intent(path, read_settings(path), Clock())
+    path.chmod(0o600)
+
+    def do() -> list[str]:
+        said = []
+        for one in (read_checked, lambda path: begin(find_config(path), Clock(), 0), lambda _: asyncio.run(intent.load())):
+            try:
+                one(path)
+            except EdgedError as error:
+                said.append(f"{error.exit_code} {error}")
+        return said
+
+    lines = said_by_nobody(tmp_path, do)
     assert lines == [f"78 {path}: cannot be read: Permission denied; only root may read it"] * 3
 
 
+@needs_root
+def test_where_it_is_unreadable_the_last_good_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, state, nobody = tmp_path / "edged.toml", tmp_path / "own/edged", pwd.getpwnam("nobody")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own"))
+    path.write_bytes(GOOD + b"fps = 3.0\n[model]\nname = 'home_0.25_96'\n")
+    reading = read_settings(path)
+    admit(state, "home_0.25_96")
+    LastGood(state).remember(reading.source, "", Active(Store(state).find("home_0.25_96"), 1, "config"))
+    for one in (state.parent, *state.parent.rglob("*")):
+        os.chown(one, nobody.pw_uid, nobody.pw_gid)
+    path.chmod(0o600)
+
+    def do() -> list[str]:
+        start = begin(find_config(path), Clock(), 0)
+        assert start.fault is not None
+        return [start.fault.kind, start.fault.sentence, f"{start.intent.settings().camera.fps}", start.active.name]
+
+    kind, sentence, *runs = said_by_nobody(tmp_path, do)
+    assert kind == "last_good_config" and "cannot be read: Permission denied" in sentence
+    assert runs == ["3.0", "home_0.25_96"]
+
+
 def test_lines_are_a_courtesy_that_takes_no_minutes() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert DEEPEST < 20
     find_lines("a = [\n" + "1,\n" * 20_000 + "]\n")
     find_lines("".join(f"k{n} = [\n" + "1,\n" * 390 + "]\n" for n in range(50)))
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60

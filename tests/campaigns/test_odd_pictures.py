@@ -58,6 +58,13 @@ def twenty_thousand() -> bytes:
     return png(20_000, 20_000)
 
 
+def many_scans(number: int) -> bytes:
+    """Each is decoded over all of its pixels, for a dozen bytes."""
+    data = encoded(".jpg", 640, 480, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    at = data.rindex(b"\xff\xda")
+    return data[:-2] + data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4])] * number + b"\xff\xd9"
+
+
 PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
 CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>'
@@ -85,6 +92,7 @@ ODD: dict[str, Callable[[Path], object]] = {
     "sixty thousand.png": holding(lambda: png(60_000, 60_000, rows=10)),
     "endless.png": holding(lambda: png(0x7FFFFFFF, 0x7FFFFFFF, rows=1)),
     "a line.png": holding(lambda: png(1, 30_000_000, rows=1)),
+    "inflates.png": holding(lambda: png(10, 10, rows=5_000_000)),
     "huge.bmp": holding(lambda: bmp(100_000, 100_000)),
     "negative.bmp": holding(lambda: bmp(-1, -1)),
     "wide.bmp": holding(lambda: bmp(0x7FFFFFFF, 1)),
@@ -103,6 +111,8 @@ ODD: dict[str, Callable[[Path], object]] = {
     "noise.mp4": holding(lambda: random.Random(SEED).randbytes(100_000)),
     "noise.jpg": holding(lambda: b"\xff\xd8\xff" + random.Random(SEED).randbytes(100_000)),
     "filling.jpg": holding(lambda: b"\xff\xd8" + b"\xff" * 3_000_000),
+    "filled.jpg": holding(lambda: b"\xff\xd8" + b"\xff" * (47 << 20)),
+    "scans.jpg": holding(lambda: many_scans(1000)),
     "\x1b]0;owned\x07\x1b[2J.png": holding(lambda: b""),
     "line\nERROR forged.png": holding(lambda: b""),
     os.fsdecode(b"\xff\xfe.png"): holding(lambda: b""),

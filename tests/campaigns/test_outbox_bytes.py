@@ -12,6 +12,7 @@ from edged.delivery.outbox.drops import OutboxLimits
 from edged.delivery.outbox.failover import Shelves
 from edged.delivery.outbox.queue import OutboxQueue
 from edged.delivery.outbox.rows import to_body
+from edged.delivery.outbox.tail import Tail
 from edged.delivery.outbox.writer import Outbox
 from edged.system.clock import Clock
 from tests.campaigns.size import count, report
@@ -31,23 +32,38 @@ BODY = to_body(
 _HERE = Path(__file__).parents[2] / "build"
 
 
+class _NoOther:
+    """There is meant to be a disk, and so a tail; no other one is needed."""
+
+    def reopen(self) -> Database:
+        raise OSError
+
+    def rebuild(self, old: Database, why: str) -> Database:
+        raise OSError
+
+
 def written() -> tuple[int, int]:
-    """Bytes of this process: handed to write calls, and sent towards a disk."""
+    """Bytes of this process: handed to write calls, and sent towards a disk but for what was cut off before it went there."""
     words = Path("/proc/self/io").read_text().split()
-    return int(words[words.index("wchar:") + 1]), int(words[words.index("write_bytes:") + 1])
+    calls, disk, cancelled = (int(words[words.index(f"{word}:") + 1]) for word in ("wchar", "write_bytes", "cancelled_write_bytes"))
+    return calls, disk - cancelled
 
 
-def events(folder: Path, number: int, at_once: int, page_bytes: int) -> dict[str, int]:
-    """Database, deliver and acknowledge; a commit after each `at_once` events, and another one for the acknowledgements."""
+def events(folder: Path, number: int, at_once: int, page_bytes: int, tail: Path | None = None) -> dict[str, int]:
+    """Database, deliver and acknowledge; a commit after each `at_once` events, and another one for the acknowledgements.
+
+    `tail`: the folder of what is not yet committed.
+    """
     clock = Clock()
     store = Database(folder / f"outbox-{page_bytes}-{at_once}.db", page_bytes=page_bytes)
-    shelves = Shelves(store, "", None, folder)
+    shelves = Shelves(store, "", _NoOther(), folder, tail=Tail(tail, "outbox-0badcafe-", clock.boot) if tail else None)
     ledger = OutboxQueue(shelves, clock, OutboxLimits(keep_rows=number // 2))
     ledger.begin()
     shelves.commit()
     before = written()
     for _ in range(number // at_once):
         for _ in range(at_once):
+            shelves.tail.number(shelves.tail.accept(BODY, clock.monotonic_ns()))
             ledger.put(BODY, clock.monotonic_ns())
         shelves.commit()
         for handed in ledger.hand_out(at_once, 0):
@@ -71,10 +87,13 @@ def test_bytes_for_an_event() -> None:
         with tempfile.TemporaryDirectory(dir=_HERE) as folder:
             figures[f"one_{page_bytes}"] = events(Path(folder), number, 1, page_bytes)
             figures[f"batch32_{page_bytes}"] = events(Path(folder), number, 32, page_bytes)
+    with tempfile.TemporaryDirectory(dir=_HERE) as folder:
+        figures["batch32_tail"] = events(Path(folder), number, 32, PAGE_BYTES, Path(folder))
     report("outbox_bytes", {"events": number, "body_bytes": len(BODY)} | figures)
     for where in ("written", "to_disk"):
         assert figures[f"one_{PAGE_BYTES}"][where] <= 12_000
         assert figures[f"batch32_{PAGE_BYTES}"][where] <= 1_600
+    assert figures["batch32_tail"]["to_disk"] <= 1_600, "also where the tail lies in the state folder"
 
 
 def test_one_event_a_second_through_the_outbox(tmp_path: Path) -> None:

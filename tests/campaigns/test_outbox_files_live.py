@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 from tests.campaigns.size import SEED, count, report
-from tests.campaigns.test_chaos import _LOSSLESS, time_passes
+from tests.campaigns.test_chaos import _LOSSLESS
 from tests.e2e.fault_proxy import FaultProxy
-from tests.e2e.running import Broker, wait_for
+from tests.e2e.running import Broker, wait_for, works_on
 from tests.e2e.source import Arrivals, Source
 from tests.unit.delivery.test_outbox_files import DAMAGES
 
@@ -39,7 +39,7 @@ def test_what_happens_to_the_files_loses_nothing_without_a_word(tmp_path: Path) 
         wait_for(told, 8, f"{name} is told")
         wait_for(lambda source=source: source.said["counters"]["events"] == 200, 30, "all were made")
         if rng.random() < 0.5:
-            time_passes(0.5)
+            works_on(source.process.pid, 10)
             source.kill()
             source = Source(port=proxy.port, state_folder=str(state), events=1, per_s=1.0, first=first + 999)
             wait_for(lambda source=source: source.said.get("counters"), 60, "started again")

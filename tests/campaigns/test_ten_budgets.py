@@ -1,12 +1,23 @@
-"""Ten budgets over the range of the 16 shapes of MobileNet V1: what fit picks, against measuring all of them in the same run."""
+"""Ten budgets over the range of the 16 shapes of MobileNet V1: what fit picks, against measuring all of them in the same run.
 
+With nothing beside it, and in full also with a process on each core that takes what it can get.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from edged.models.admission import Admission, Scene
-from edged.models.fit.choice import MOST_MEASURED, Budget, choose
+import pytest
+
+from edged.models.admission import JUST, Admission, Scene
+from edged.models.fit.choice import MOST_MEASURED, Budget, Candidate, choose
 from edged.models.fit.fit import Fitting, to_threads
 from edged.models.install import Wish, add
-from edged.models.store import Store
+from edged.models.measurements import Measured
+from edged.models.store import Installed, Store
 from tests.campaigns.size import count, report
 from tests.contract.models.test_real_models import REAL, TIMING_ONLY
 from tests.shared import SHARED, needs_shared
@@ -15,8 +26,25 @@ SCENE = Scene(width=640, height=480)
 SHORT_S, FULL_S = 1, 3  # of measuring each model
 
 
+@contextlib.contextmanager
+def hogs(how_many: int) -> Iterator[None]:
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(how_many)]
+    try:
+        yield
+    finally:
+        for hog in running:
+            hog.kill()
+            hog.wait()
+
+
 @needs_shared
-def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("busy", [False, pytest.param(True, marks=pytest.mark.skipif(not count(0, 1), reason="minutes"))])
+def test_fit_picks_what_brute_force_picks(tmp_path: Path, busy: bool) -> None:
+    with hogs((os.cpu_count() or 1) if busy else 0):
+        pick(tmp_path, "ten_budgets_busy" if busy else "ten_budgets")
+
+
+def pick(tmp_path: Path, name_of_report: str) -> None:
     assert SHARED is not None
     state, seconds = tmp_path / "state", float(count(SHORT_S, FULL_S))
     store, admission = Store(state), Admission(state)
@@ -38,7 +66,17 @@ def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
     for step in range(10):
         limit_ms = fastest * 1.1 * (slowest * 1.1 / (fastest * 1.1)) ** (step / 9)
         candidates = fitting.load_candidates("imagenet")
-        choice = choose([one for one, _ in candidates], Budget(latency_ms=limit_ms), lambda one: everything[one.name][1])
+        files = {one.name: file for one, file in candidates}
+
+        def measure(one: Candidate, limit_ms: float = limit_ms, files: dict[str, Installed] = files) -> Measured:
+            """As `fit` does: what only just fits is measured once more."""
+            first = everything[one.name][1]
+            if not limit_ms * JUST <= first.p95_ms <= limit_ms:
+                return first
+            again = admission.measure(files[one.name], SCENE, threads, seconds, again=True)
+            return max(first, again, key=lambda run: run.p95_ms)
+
+        choice = choose([one for one, _ in candidates], Budget(latency_ms=limit_ms), measure)
         best = max((top1, name) for name, (top1, measured) in everything.items() if measured.p95_ms <= limit_ms)
         assert len(choice.order) <= MOST_MEASURED
         most = max(most, len(choice.order))
@@ -48,7 +86,7 @@ def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
             continue
         same += chosen.top1 == best[0]
         within_a_point += (chosen.top1 or 0) >= best[0] - 0.01
-        again = admission.measure({one.name: file for one, file in candidates}[chosen.name], SCENE, threads, seconds, again=True)
+        again = admission.measure(files[chosen.name], SCENE, threads, seconds, again=True)
         holds_again += again.p95_ms <= limit_ms
         picked.append({"limit_ms": round(limit_ms, 1), "chosen": chosen.name, "best": best[1], "again_ms": again.p95_ms})
         errors += [abs(c.predicted_ms / everything[c.name][1].p50_ms - 1) for c in choice.candidates if c.predicted_ms]
@@ -61,5 +99,5 @@ def test_fit_picks_what_brute_force_picks(tmp_path: Path) -> None:
         "median_error_of_prediction": round(sorted(errors)[len(errors) // 2], 3),
         "picked": picked,
     }
-    report("ten_budgets", figures)
+    report(name_of_report, figures)
     assert within_a_point >= 8
