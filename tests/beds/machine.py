@@ -49,9 +49,13 @@ class Machine:
 
     def _find_init(self) -> bool:
         assert self._nspawn.poll() is None, (self.folder / "console").read_text()[-2000:]
-        found = [pid for pid in children(self._nspawn.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"]
-        self.init = found[0] if found else 0
-        return bool(found)
+        self.init = 0
+        for pid in children(self._nspawn.pid):
+            with contextlib.suppress(OSError):  # what boots it forks more than once, and some of that is gone by now
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    self.init = pid
+                    break
+        return self.init != 0
 
     def off(self, *, softly: bool = False) -> None:
         """As a power cut, or as a shutdown."""

@@ -70,6 +70,9 @@ print(json.dumps([*versions, numpy.__file__, bottleneck.__file__, mean]))
         assert numpy_version < "2" and tuple(map(int, cv2_version.split(".")[:2])) < (4, 12)
 
 
+NEAR = 0.05  # two labels that are nearer are a tie: a JPEG is not decoded to the same bytes by every libjpeg
+
+
 def test_the_same_is_seen_as_on_this_machine(suite, pictures, tmp_path):
     (tmp_path / "numpy.py").write_text("raise SystemExit('this is not NumPy')\n")
     asks = [["-m", "home_0.25_128"]]
@@ -81,19 +84,22 @@ def test_the_same_is_seen_as_on_this_machine(suite, pictures, tmp_path):
         words = ["classify", "--json", *ask, str(pictures)]
         here = subprocess.run([sys.executable, "-m", "edged", *words], capture_output=True, text=True, check=True).stdout
         there = said_in_bed(suite, "env", "-C", str(tmp_path), "edged", *words)
-        assert best(there) == best(here)
-        assert len(best(there)) >= 7
+        seen_there, seen_here = scores(there), scores(here)
+        assert seen_there.keys() == seen_here.keys() and len(seen_here) >= 7
+        for picture, found in seen_here.items():
+            first = max(seen_there[picture], key=seen_there[picture].__getitem__)
+            assert found.get(first, 0.0) >= max(found.values()) - NEAR, (picture, found, seen_there[picture])
 
 
-def best(said: str) -> dict[str, str]:
-    """By picture, the first label."""
+def scores(said: str) -> dict[str, dict[str, float]]:
+    """By picture, the best labels."""
     lines = [json.loads(line) for line in said.splitlines()]
-    return {Path(line["picture"]).name: line["top"][0]["label"] for line in lines}
+    return {Path(line["picture"]).name: {one["label"]: one["score"] for one in line["top"]} for line in lines}
 
 
 @pytest.fixture
 def running(suite: str, tmp_path: Path, config: dict, pictures: Path) -> Iterator[subprocess.Popen]:
-    config["camera"] = {"kind": "pictures", "source": str(pictures), "fps": 1.0}
+    config["camera"] = {"kind": "pictures", "source": str(pictures), "fps": 1.0, "show_s": 0.0}
     config["model"] = {"name": "home_0.25_96"}
     path = tmp_path / "edged.toml"
     path.write_text(tomlkit.dumps(config))

@@ -259,7 +259,7 @@ def test_a_planted_fault_is_found_and_its_cure_works(board: Board, well: dict[st
     fault = FAULTS[name]
     config, before = "", well
     if fault.config:
-        config = "/etc/edged/other.toml"
+        config = "/srv/other.toml"  # a file in /etc/edged would be a second camera
         board.sh(f"sed 's/localhost/{fault.config}/;/^user/d;/^password_file/d' /etc/edged/edged.toml >{config}; {OPEN}")
         before = look(board, config)
     assert before[fault.check]["state"] == "ok", before[fault.check]

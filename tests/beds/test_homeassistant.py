@@ -55,7 +55,7 @@ class House:
         self.config = {
             "device": "door",
             "state_folder": str(folder / "state"),
-            "camera": {"kind": "pictures", "source": str(album), "fps": 2.0},
+            "camera": {"kind": "pictures", "source": str(album), "fps": 2.0, "show_s": 0.0},
             "decision": {"hold_s": 0.1, "enter": 0.4, "leave": 0.3, "margin": 0.05, "groups": {"pet": ["cat", "dog"]}},
             "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
             "snapshot": {"on_control": True},

@@ -87,3 +87,21 @@ def test_libcamera_is_there_again_for_the_next_process(tmp_path, config, heard, 
     finally:
         edged.process.kill()
         edged.process.wait()
+
+
+def test_init_finds_it_and_shows_what_it_sees(tmp_path):
+    """As on a Pi with its camera: nothing is asked, and the config is one that `check` takes in the same place."""
+    config = tmp_path / "edged.toml"
+    frames = show(tmp_path / "frames", card())
+    done = subprocess.run(
+        in_bed(frames, "python", "-m", "edged", "init", "-c", str(config)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'kind = "picamera2"' in config.read_text() and 'source = "0"' in config.read_text()
+    said = next(line for line in done.stdout.splitlines() if line.startswith("it sees"))
+    assert "nothing yet" not in said and "640 × 480" in said, said
+    checked = subprocess.run(
+        in_bed(frames, "python", "-m", "edged", "check", "-c", str(config)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
+    assert "camera: " not in checked.stdout

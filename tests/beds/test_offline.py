@@ -69,7 +69,7 @@ def settings(tmp_path: Path, album: Path) -> Path:
     path = tmp_path / "edged.toml"
     config = {
         "state_folder": str(tmp_path / "state"),
-        "camera": {"kind": "pictures", "source": str(album), "fps": 10.0},
+        "camera": {"kind": "pictures", "source": str(album), "fps": 10.0, "show_s": 0.0},
         "mqtt": {"host": "10.83.0.1"},
     }
     path.write_text(tomlkit.dumps(config))
