@@ -38,7 +38,7 @@ def config(tmp_path: Path, broker: Broker, album: Path) -> dict:
     return {
         "device": "test",
         "state_folder": str(tmp_path / "state"),
-        "camera": {"kind": "pictures", "source": str(album), "fps": 10.0},
+        "camera": {"kind": "pictures", "source": str(album), "fps": 10.0, "show_s": 0.0},
         "decision": {"ignore": [], "hold_s": 0.1, "enter": 0.4, "leave": 0.3, "margin": 0.05},
         "mqtt": {"host": "127.0.0.1", "port": broker.port, "result_fps": 10.0},
     }

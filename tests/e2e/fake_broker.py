@@ -37,6 +37,7 @@ class Behaviour:
     packets_until_reset: int | None = None  # of the client, its CONNECT with them
     echo: bool = True  # to a subscriber of its own topics, as brokers do
     takes: Callable[[Message], bool] = lambda message: True  # whether a message that it acknowledges is kept
+    stalls_on: Callable[[Message], bool] = lambda message: False  # from such a one on the connection is read and never answered
     slow_s: float = 0.0
 
 
@@ -133,7 +134,7 @@ class FakeBroker:
         self.connected(self.seen.connections)
         self._writers.add(writer)
         version, packets = 5, 0
-        subscribed = set[str]()
+        subscribed, stalled = set[str](), False
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 first = (await reader.readexactly(1))[0]
@@ -155,6 +156,8 @@ class FakeBroker:
                 if behave.packets_until_reset is not None and packets > behave.packets_until_reset:
                     _reset(writer)
                     break
+                if stalled:
+                    continue
                 if kind == CONNECT:
                     version = body[6]
                     self.seen.connects.append(body)
@@ -162,6 +165,9 @@ class FakeBroker:
                         break
                 elif kind == PUBLISH:
                     message = _to_message(first, body, version)
+                    stalled = behave.stalls_on(message)
+                    if stalled:
+                        continue
                     if message.qos == 0:
                         self._keep(message)
                         continue

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -72,6 +73,7 @@ class Heard:
     def __init__(self, port: int, session: str = "") -> None:
         """session: a client id, under which a broker that keeps sessions keeps what comes while it is away itself."""
         self.messages: list[tuple[str, bytes, bool]] = []
+        self.first_s_of: dict[str, float] = {}  # by topic: when one came first, monotonic
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, session, protocol=mqtt.MQTTv5)
         self.about: list[tuple[str, str, dict[str, str]]] = []  # topic, content type, user properties; where there are any
         self._client.on_message = self._hear
@@ -89,6 +91,7 @@ class Heard:
         told = message.properties
         if content_type := getattr(told, "ContentType", ""):
             self.about.append((message.topic, content_type, dict(getattr(told, "UserProperty", []))))
+        self.first_s_of.setdefault(message.topic, time.monotonic())
         self.messages.append((message.topic, message.payload, message.retain))
 
     def of(self, topic: str) -> list[Any]:
@@ -133,6 +136,18 @@ def children(pid: int) -> list[int]:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def turns(pid: int) -> int:
+    """How often the main thread of a process has gone to wait: time as the process itself has it, which stands when it hangs."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[0])
+
+
+def works_on(pid: int, count: int, deadline_s: float = 60) -> None:
+    """Until it has gone to wait so many times more."""
+    before = turns(pid)
+    wait_for(lambda: turns(pid) >= before + count, deadline_s, f"{count} turns of process {pid}")
 
 
 def command_line(pid: int) -> bytes:

@@ -23,6 +23,7 @@ class Source:
         self.errors = Path(settings["state_folder"]).parent.with_suffix(".log")
         with self.errors.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        self._events = int(settings["events"])
         self.said: dict[str, Any] = {}  # the last value of each word
         self.accepted: dict[str, int] = {}  # by boot: the highest committed seq
         self.degraded: deque[list[str]] = deque(maxlen=2000)
@@ -49,6 +50,15 @@ class Source:
         wait_for(lambda: "done" in self.said or self.process.poll() is not None, deadline_s, f"done; it said {self.said}")
         assert self.process.poll() is None, self.errors.read_text()[-2000:]
         return dict(self.said["done"])
+
+    def goes_on(self, events: int, deadline_s: float = 60) -> None:
+        """Until it has committed so many events more, or all: what a fault lasts, told by the work that goes on meanwhile."""
+
+        def made() -> int:
+            return self.accepted.get(self.said.get("started", ""), 0)
+
+        wanted = min(made() + events, self._events)
+        wait_for(lambda: made() >= wanted or self.process.poll() is not None, deadline_s, f"{events} events more")
 
     def kill(self) -> None:
         self.process.kill()

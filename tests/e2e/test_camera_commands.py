@@ -90,7 +90,8 @@ def test_behind_the_gate_the_state_stays_valid(tmp_path, config, heard):
         seen = lambda: [told for told in heard.of("state") if told["score"]]  # noqa: E731  # since the one frame that was classified
         wait_for(lambda: len({told["valid_until"] for told in seen()}) >= 2, 30, "valid_until is renewed")
         assert edged.end() == 0
-    frames = heard.of("health")[-1]["frames"]
-    assert frames["inferred"] == 1
-    assert frames["gated"] > 20
-    assert len(heard.of("result")) == 1
+    health = heard.of("health")[-1]
+    assert health["frames"]["inferred"] == 1
+    assert health["frames"]["gated"] > 20
+    dropped = sum(health["results_dropped"].values())  # on a busy machine it is too old before there is a connection
+    assert len(heard.of("result")) + dropped == 1

@@ -49,6 +49,10 @@ def ask(edged: Edged, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+def paused(heard: Heard) -> bool:
+    return bool((heard.of("camera") or [{}])[-1].get("state") == "paused")
+
+
 def card(heard: Heard) -> str:
     told = heard.of("model")
     return str(told[-1]["card"]) if told else ""
@@ -289,3 +293,20 @@ def test_starts_that_come_to_nothing_lead_to_safe_mode_and_out_of_it(tmp_path, c
         assert said.returncode == 0, said.stderr
         wait_for(lambda: len(heard.of("result")) > seen, 20, "results again")
         assert edged.end() == 0
+
+
+def test_what_no_frame_has_proven_is_not_said_to_be_in_use(edged, heard):
+    heard.publish("edged/test/control", b'{"action": "pause"}')
+    wait_for(lambda: paused(heard), 20, "paused")
+    done = ask(edged, "use", LARGE)
+    note = f"it is proven when the camera gives frames; if it fails then, {SMALL} runs again"
+    assert (done.returncode, done.stdout) == (0, f"{LARGE} is chosen; {note}\n"), done.stderr
+    assert f"on trial  {LARGE}, until frames have proven it" in ask(edged, "status").stdout
+    told = json.loads(ask(edged, "status", "--json").stdout)
+    assert (told["model"], told["trial"], told["wish"]) == (SMALL, LARGE, LARGE)
+    assert card(heard) == SMALL
+    heard.publish("edged/test/control", b'{"action": "resume"}')
+    wait_for(lambda: card(heard) == LARGE, 30, "it has proven itself")
+    assert json.loads(ask(edged, "status", "--json").stdout)["trial"] == ""
+    assert "on trial" not in ask(edged, "status").stdout
+    assert ask(edged, "use", LARGE).stdout == f"{LARGE} is in use\n"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from edged.errors import FAILED, IO_FAILED, OK, UNAVAILABLE, UnavailableError
-from edged.models.pull import pull, to_most_bytes
+from edged.errors import FAILED, IO_FAILED, OK, UNAVAILABLE, ModelError, UnavailableError
+from edged.models.pull import pull, to_most_bytes, to_most_s
 from edged.models.store import Store
 
 TRIAL = "trial.tgz"
@@ -42,6 +42,17 @@ class Server(BaseHTTPRequestHandler):
                 while True:
                     self.wfile.write(bytes(65536))
                     Server.sent_bytes += 65536
+            return
+        if how.startswith("drips"):
+            whole = b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n" + self.archive
+            fast = whole.index(self.archive) if how == "drips-body" else 0
+            with contextlib.suppress(OSError):  # it hangs up
+                self.wfile.write(whole[:fast])
+                for at in range(fast, len(whole)):
+                    self.wfile.write(whole[at : at + 1])
+                    self.wfile.flush()
+                    if self.released.wait(1):
+                        return
             return
         body = self.archive[:-1] + bytes([self.archive[-1] ^ 1]) if how == "changed" else self.archive
         self.send_response(200)
@@ -122,10 +133,36 @@ def test_a_good_archive_is_installed_and_a_second_time_too(state: Path, mirror: 
     publish(state, packed(bundled()))
     told = run(state, f"{mirror}/good", "--json")
     assert told.returncode == OK, told.stderr
-    assert json.loads(told.stdout) == {"name": "trial", "installed": True, "path": str(state / "models/trial.tflite")}
+    assert json.loads(told.stdout) == {
+        "name": "trial",
+        "installed": True,
+        "path": str(state / "models/trial.tflite"),
+        "recast": "",
+    }
     assert Store(state).find("trial").card.top1 is not None
     assert run(state, f"{mirror}/good").stdout == "installed trial\n"
     assert not list((state / "models/.pull").iterdir())
+
+
+def test_what_runs_does_not_get_another_card(state: Path, mirror: str) -> None:
+    """The same file again, under a card that somebody has changed since: who runs it is asked first."""
+    publish(state, packed(bundled()))
+    store = Store(state)
+    card = next(card for card in store.known() if card.name == "trial")
+    pull(store, card, f"{mirror}/good", None)
+    changed = store.folder / "trial.toml"
+    changed.write_text(tomlkit.dumps(store.find("trial").card.model_copy(update={"licence": "changed"}).to_toml()))
+    before = changed.read_text()
+
+    def refuse(name: str) -> None:
+        raise ModelError(f"{name} runs now")
+
+    with pytest.raises(ModelError, match="trial runs now"):
+        pull(store, card, f"{mirror}/good", None, check_change=refuse)
+    assert changed.read_text() == before
+    pull(store, card, f"{mirror}/good", None)
+    assert changed.read_text() != before
+    pull(store, card, f"{mirror}/good", None, check_change=refuse)  # nothing changes, so nobody is asked
 
 
 @pytest.mark.parametrize(
@@ -158,6 +195,18 @@ def test_a_server_that_stalls_is_left(state: Path, mirror: str) -> None:
     with pytest.raises(UnavailableError, match="the download failed"):
         pull(store, card, f"{mirror}/stalls", None, stall_s=0.5)
     assert nothing_is_half_there(state)
+
+
+@pytest.mark.parametrize("how", ["drips-head", "drips-body"])
+def test_a_server_that_sends_a_byte_a_second_is_left(state: Path, mirror: str, how: str) -> None:
+    """It is never silent for long, so only the time of the whole download bounds it."""
+    publish(state, packed(bundled()))
+    store = Store(state)
+    card = next(card for card in store.known() if card.name == "trial")
+    with pytest.raises(UnavailableError, match="sends too slowly, 2 s have passed: nothing was installed"):
+        pull(store, card, f"{mirror}/{how}", None, most_s=2.0)
+    assert nothing_is_half_there(state)
+    assert 60 < to_most_s(to_most_bytes(card)) < 3600  # what holds for this model without being told
 
 
 def test_an_endless_answer_is_cut_off(state: Path, mirror: str) -> None:

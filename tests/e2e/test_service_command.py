@@ -94,3 +94,20 @@ def test_the_packages_own_unit_is_left_alone(tmp_path):
     packaged.touch()
     done = edged("service", "install", "--root", str(tmp_path))
     assert done.returncode == 1 and "Debian package" in done.stderr
+
+
+def test_a_link_in_the_other_system_does_not_lead_into_this_one(tmp_path, monkeypatch):
+    """As /etc/systemd of an image may be: absolute, and meant for the system that boots from it."""
+    system, here, tools = tmp_path / "card", tmp_path / "here", tmp_path / "tools"
+    for folder in (system / "etc", here / "systemd/system", tools):
+        folder.mkdir(parents=True)
+    (here / "systemd/system/edged.service").write_text("of this system")
+    (system / "etc/systemd").symlink_to(here / "systemd")
+    for tool in ("systemctl", "systemd-sysusers"):
+        (tools / tool).symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    for verb in ("install", "remove"):
+        done = edged("service", verb, "--root", str(system))
+        assert done.returncode == 1 and "leads out of" in done.stderr, done.stderr
+    assert [path.name for path in here.rglob("*") if path.is_file()] == ["edged.service"]
+    assert (here / "systemd/system/edged.service").read_text() == "of this system"

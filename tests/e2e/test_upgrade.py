@@ -1,8 +1,10 @@
 """An upgrade from a state folder that an earlier edged wrote: its events, its model and its last good pair are still there."""
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import tomlkit
 
+from edged.config.reading import read_settings, to_hint
 from tests.e2e.running import edged_with, wait_for
 
 TOP = Path(__file__).parents[2]
@@ -44,7 +47,8 @@ def test_events_models_and_last_good_are_kept(tmp_path: Path, config: dict[str, 
 
     whole = config | {"state_folder": str(state), "model": {"name": "home_0.25_96"}}
     path = tmp_path / "edged.toml"
-    away = whole | {"mqtt": whole["mqtt"] | {"port": free_of_listeners()}}
+    camera = {key: value for key, value in whole["camera"].items() if key != "show_s"}  # which was not yet known
+    away = whole | {"camera": camera, "mqtt": whole["mqtt"] | {"port": free_of_listeners()}}
     path.write_text(tomlkit.dumps(away))
     model = next((earlier / "models").glob("home_0.25_96*.tflite"))
     labels = next((earlier / "models/labels").glob("home*.txt"))
@@ -63,15 +67,19 @@ def test_events_models_and_last_good_are_kept(tmp_path: Path, config: dict[str, 
         assert daemon.wait(10) == 0
         log.close()
     pair = json.loads((state / "last_good/pair.json").read_text())
+    with contextlib.closing(sqlite3.connect(state / "outbox.db")) as db:
+        waiting = set(db.execute("SELECT boot, seq FROM rows WHERE state = 0").fetchall())
+    assert waiting
     assert stat.S_IMODE((state / "last_good" / pair["config_sha256"]).stat().st_mode) == 0o644
 
-    # the config is broken during the upgrade: what the earlier one remembered is what runs
+    def arrived() -> set[tuple[str, int]]:
+        return {(one["boot"], one["seq"]) for one in heard.of("backlog") + heard.of("event")}
+
     with edged_with(tmp_path, whole) as edged:
-        wait_for(lambda: heard.of("backlog") or heard.of("event"), 60, "what waited is told")
+        wait_for(lambda: waiting <= arrived(), 60, "all that waited is told, under its own boot and number")
         wait_for(lambda: heard.of("model"), 60, "the model is told")
         assert edged.end() == 0
-    earlier_boots = {one["boot"] for one in heard.of("backlog") + heard.of("event")}
-    assert len(earlier_boots) >= 1
+    assert not [one for one in heard.of("backlog") if one["event_type"] == "gap"]
     heard.messages.clear()
     listed = subprocess.run(
         [sys.executable, "-m", "edged", "models", "list", "--json", "-c", path], capture_output=True, text=True, check=True
@@ -82,9 +90,23 @@ def test_events_models_and_last_good_are_kept(tmp_path: Path, config: dict[str, 
     assert stat.S_IMODE((state / "models/mine.toml").stat().st_mode) == 0o640
     assert not any("damaged" in one.name for one in state.rglob("*"))
 
+    # a broken config: what the earlier one remembered is what runs
     broken = tmp_path / "broken"
     broken.mkdir()
     with edged_with(broken, whole | {"device": "NO GOOD"}) as edged:
         wait_for(lambda: edged.process.poll() is not None or "last good config runs" in edged.said.read_text(), 60, "last good")
         assert edged.process.poll() is None, edged.said.read_text()[-800:]
         assert edged.end() == 0
+
+
+def test_the_config_of_the_earlier_package_is_read_as_it_lies_there(tmp_path: Path) -> None:
+    """As it was installed, and with the port of its [web] set."""
+    text = (checkout(tmp_path / "earlier") / "config/edged.toml").read_text()
+    path = tmp_path / "edged.toml"
+    path.write_text(text)
+    assert not read_settings(path).faults
+    path.write_text(changed := text.replace("[web]\n", "[web]\nport = 8099\n"))
+    assert changed != text
+    reading = read_settings(path)
+    assert not reading.faults and (reading.settings.page.port, reading.settings.page.enabled) == (8099, False)
+    assert "[web] is read as [page]" in to_hint(reading.source)

@@ -1,9 +1,11 @@
 """`edged run` where something is wrong around it: one sentence each, and what docs/exit-codes.md says."""
 
+import contextlib
 import importlib.util
 import os
 import signal
 import socketserver
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -135,3 +137,51 @@ def test_a_wrong_model_is_the_configs_fault(tmp_path: Path, config: dict[str, An
         assert edged.process.wait(20) == 78
     (sentence,) = sentences(edged)
     assert sentence.startswith(f"{edged.config}:") and "model.name" in sentence
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        "exec <&- >&- 2>&-",  # the numbers of the closed streams go to files of ours
+        "unset PYTHONUNBUFFERED; exec > /dev/full 2> /dev/full",  # what can not be written is still buffered at the end
+        "ulimit -f 0; exec > /dev/null 2>&1",  # no file may grow, also none in /tmp
+        "ulimit -n 24",
+        "ulimit -d 500000",
+        "umask 777",
+        "cd $(mktemp -d) && rmdir $PWD",
+        "unset HOME; export LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii",
+        "export NOTIFY_SOCKET=/nowhere WATCHDOG_USEC=" + "9" * 400,
+        "export TMPDIR=/nowhere CREDENTIALS_DIRECTORY=/dev RUNTIME_DIRECTORY=/proc TZ=../../dev/zero",
+    ],
+)
+def test_odd_surroundings_of_a_process_keep_nothing_from_working(
+    tmp_path: Path, config: dict[str, Any], heard: Any, surroundings: str
+) -> None:
+    python = ["bash", "-c", f'{surroundings}; exec "$@"', "bash", sys.executable]
+    with edged_with(tmp_path, config, python=python) as edged:
+        wait_for(lambda: heard.of("result") or edged.process.poll() is not None, 60, "it sees")
+        assert edged.process.poll() is None, edged.said.read_text()
+        assert edged.end() == 0
+    assert not any(word in edged.said.read_text() for word in FAULTS_OF_PYTHON)
+
+
+def test_a_stderr_that_nobody_reads_holds_up_nobody(tmp_path: Path, config: dict[str, Any], heard: Any) -> None:
+    """Ctrl-S in a terminal, a log driver that stalls: it is full before the first line, and stays so."""
+    pipe = tmp_path / "stalled"
+    os.mkfifo(pipe)
+    stalled = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stalled, bytes(4096))
+    python = ["bash", "-c", 'exec 2>"$0"; exec "$@"', str(pipe), sys.executable]
+    try:
+        with edged_with(tmp_path, config, python=python) as edged:
+            wait_for(lambda: heard.of("result") or edged.process.poll() is not None, 60, "it sees")
+            for _ in range(20):  # of each there is a line
+                heard.publish("edged/test/control", b"nonsense")
+            seen = len(heard.of("result"))
+            wait_for(lambda: len(heard.of("result")) > seen + 5, 30, "it goes on")
+            edged.process.terminate()
+            assert edged.process.wait(10) == 0
+    finally:
+        os.close(stalled)

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import tomlkit
 
 from edged import __version__, commands
+from edged.config.reading import SYSTEM_FILE
 from edged.models.catalogue import load_catalogue
 from edged.system.files import shipped
 
@@ -84,7 +86,10 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "a certificate that is not there": ("[mqtt]\ntls_ca = '/nope/ca.pem'\n", [(2, "mqtt.tls_ca", "/nope/ca.pem cannot be read")]),
     "a folder for a file": ("[mqtt]\ntls_ca = '/etc'\n", [(2, "mqtt.tls_ca", "is not a file")]),
     "pictures that are not there": ("[camera]\nkind='pictures'\nsource='nope'\n", [(3, "camera.source", "No such file")]),
-    "what is not built yet": ("[web]\nenabled = true\n", [(2, "web.enabled", "not possible yet")]),
+    "a page for all to read": ("[page]\nenabled = true\nhost = '0.0.0.0'\n", [(3, "page.host", "not this board alone")]),
+    "the same by its old name": ("[web]\nenabled = true\nhost = '192.168.1.2'\n", [(3, "web.host", "not this board alone")]),
+    "half of a certificate": ("[page]\ntls_cert = '/etc/passwd'\n", [(2, "page.tls_cert", "needs page.tls_key")]),
+    "a port that is none, by its old name": ("[web]\nport = 0\n", [(2, "web.port", "at least 1")]),
     "a sensor for an unknown label": (
         "[homeassistant]\nlabels = ['persn']\n",
         [(2, "homeassistant.labels", 'no model knows the label "persn" (did you mean person?)')],
@@ -267,3 +272,57 @@ def test_what_holds_is_shown_where_nothing_is_set(tmp_path: Path) -> None:
     assert "decision.leave = 0.57  # the card of mine" in lines
     assert f"decision.margin = 0.2  # {path}:5" in lines
     assert "budget.latency_ms = no limit  # default" in lines
+
+
+# what is printed last, and what --changed leaves
+
+VERDICTS = {
+    "": "no fault; 0 keys set, 0 other than the default",
+    "[camera]\nfps = 5.0\n": "no fault; 1 key set, 0 other than the default",
+    "[camera]\nfps = 2.0\n": "no fault; 1 key set, 1 other than the default",
+    "device = 'x'\n[decision]\nk = 2\nn = 4\n[profile.night.decision]\nk = 1\n": "no fault; 4 keys set, 3 other than the default",
+}
+
+
+@pytest.mark.parametrize("text", VERDICTS)
+def test_the_last_line_is_a_verdict_with_the_files_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text(f"# mine\n[page]\n{text}" if not text.startswith("device") else text)
+    done = edged("check", "-c", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == f"# {path}: {VERDICTS[text]}"
+
+
+def test_changed_shows_what_differs_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("[camera]\nfps = 2.0\nbuffers = 4\n[mqtt]\nport = 1884\n[profile.night.camera]\nfps = 1.0\n")
+    rows = [line for line in edged("check", "--changed", "-c", path).stdout.splitlines() if not line.startswith("#")]
+    assert rows == [
+        f"camera.fps = 2.0  # {path}:2",
+        f"mqtt.port = 1884  # {path}:5",
+        f"profile.night.camera.fps = 1.0  # {path}:7",
+    ]
+
+
+@pytest.mark.skipif(SYSTEM_FILE.exists(), reason=f"this machine has {SYSTEM_FILE}")
+def test_without_a_file_it_says_so() -> None:
+    done = edged("check", "--changed")
+    assert done.returncode == 0
+    assert (
+        done.stdout.splitlines()[-1] == f"# no config file: {SYSTEM_FILE} is not there, and -c names none; these are the defaults"
+    )
+
+
+@pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
+def test_a_picamera2_that_is_not_there_is_named_as_a_device_is(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    why = "picamera2 is not installed here: sudo apt install python3-picamera2, and a venv with --system-site-packages"
+    path.write_text("[camera]\n\nkind = 'picamera2'\n")
+    done = edged("check", "-c", path)
+    assert (done.returncode, done.stdout, done.stderr) == (78, "", f"{path}:3: camera.kind: {why}\n")
+    path.write_text("[camera]\nsource = '1'\n")
+    assert edged("check", "-c", path).stderr == f"{path}:2: camera.source: {why}\n"
+    path.write_text("[camera]\nfps = 2.0\n")
+    done = edged("check", "-c", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"# camera: {why}; edged would run, and say that its camera is lost" in done.stdout.splitlines()

@@ -145,7 +145,8 @@ def test_a_name_of_any_bytes(tmp_path: Path) -> None:
 def test_for_people(tmp_path: Path) -> None:
     picture = a_picture(tmp_path)
     done = edged(*any_model(), picture)
-    assert done.returncode == 0 and done.stdout.startswith(f"{picture}: ") and done.stdout.count(" · ") == 2
+    first, second = done.stdout.splitlines()
+    assert done.returncode == 0 and first.startswith("model ") and second.startswith(f"{picture}: ") and second.count(" · ") == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edged.errors import FAILED, OK, UNAVAILABLE, USAGE
+from edged.config.reading import load_settings
+from edged.errors import FAILED, OK, UNAVAILABLE, USAGE, ModelError
+from edged.models import install
+from edged.models.store import Store
+from edged.rollout.override import save_override, to_override
+from edged.system.files import shipped
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def test_list_and_show(config: Path) -> None:
     shown = json.loads(edged("models", "show", "mobilenet_v1_0.25_192_quant", "--json", config=config).stdout)
     assert shown["announced"]["top1"] == 0.49 and shown["published"]["top1"] == 0.457
     assert shown["macs_deviation"] == pytest.approx(0.125, abs=0.01)
-    lines = edged("models", "list", config=config).stdout.splitlines()
+    lines = edged("models", "list", "--all", config=config).stdout.splitlines()
     assert len(lines) == len(rows) + 1 and lines[0].startswith("name\tpx\t")
 
 
@@ -60,7 +65,7 @@ def test_what_goes_wrong_is_one_sentence_and_a_code(config: Path, arguments: tup
 def test_fit_measures_once_and_draws(config: Path, tmp_path: Path) -> None:
     told = json.loads(edged("fit", "--json", "--plot", str(tmp_path / "fit.svg"), config=config).stdout)
     assert set(told) >= {"board", "budget", "chosen", "candidates", "measured", "seconds"}
-    row = {"name", "top1", "predicted_ms", "p50_ms", "p95_ms", "memory_mb", "size_mb", "threads", "fits", "why_not"}
+    row = {"name", "top1", "predicted_ms", "p50_ms", "p95_ms", "memory_mb", "size_mb", "threads", "recast", "fits", "why_not"}
     assert all(set(candidate) == row for candidate in told["candidates"])
     assert told["chosen"] and 0 < told["measured"] <= 6
     assert (tmp_path / "fit.svg").read_text().startswith("<svg")
@@ -68,3 +73,101 @@ def test_fit_measures_once_and_draws(config: Path, tmp_path: Path) -> None:
     assert (again["measured"], again["chosen"]) == (0, told["chosen"])
     nothing = edged("fit", "--latency-ms", "0.001", config=config)
     assert nothing.returncode == UNAVAILABLE and "would fit with latency_ms" in nothing.stderr
+
+
+# what somebody needs is not taken away; a running daemon is asked in tests/e2e/test_teach.py
+
+
+@pytest.fixture
+def own(config: Path, tmp_path: Path) -> Path:
+    """A model of the operator's own, "own", in the store."""
+    copy = tmp_path / "own.tflite"
+    copy.write_bytes(shipped("models", "home_0.25_96.tflite").read_bytes())
+    done = edged("models", "add", str(copy), "--as", "own", config=config)
+    assert done.returncode == OK, done.stderr
+    return tmp_path / "state" / "models" / "own.tflite"
+
+
+def names(config: Path, lines: str) -> int:
+    """The config says this, too; in which line it begins."""
+    before = config.read_text()
+    config.write_text(before + lines)
+    return before.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "key"),
+    [
+        ('[model]\nname = "own"\n', 1, "model.name"),
+        ('[model]\nname = "state/models/own.tflite"\n', 1, "model.name"),
+        ('[profile.night]\nmodel.name = "own"\n', 1, "profile.night.model.name"),
+    ],
+)
+def test_what_the_config_names_is_not_removed(config: Path, own: Path, lines: str, line: int, key: str) -> None:
+    line += names(config, lines)
+    done = edged("models", "remove", "own", config=config)
+    assert done.returncode == FAILED and own.is_file()
+    assert done.stderr == f"own is named in {config}:{line}: give {key} another model there first\n"
+
+
+def test_what_was_wished_for_is_not_removed(config: Path, own: Path, tmp_path: Path) -> None:
+    save_override(tmp_path / "state", to_override(load_settings(config), "own", "use"))
+    done = edged("models", "remove", "own", config=config)
+    assert done.returncode == FAILED and own.is_file()
+    assert done.stderr.startswith("own is what was wished for, and edged begins with it: ")
+    save_override(tmp_path / "state", to_override(load_settings(config), "auto", "use"))
+    assert edged("models", "remove", "own", config=config).returncode == OK
+    assert not own.exists()
+
+
+def test_what_can_not_be_used_is_needed_by_nobody(config: Path, own: Path) -> None:
+    """To remove it is the cure that edged itself tells."""
+    names(config, '[model]\nname = "own"\n')
+    own.write_bytes(own.read_bytes()[:-1] + b"x")
+    assert "'edged models remove own'" in edged("models", "verify", "own", config=config).stderr
+    assert edged("models", "remove", "own", config=config).returncode == OK
+    assert not own.exists()
+
+
+def test_the_same_again_changes_nothing_and_asks_nobody(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    path = tmp_path / "own.tflite"
+    path.write_bytes(shipped("models", "home_0.25_96.tflite").read_bytes())
+    asked = list[str]()
+    install.add(store, path, install.Wish(name="own"), None, asked.append)
+    install.add(store, path, install.Wish(name="own"), None, asked.append)
+    assert asked == []
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{n}\n" for n in range(8)))
+
+    def refuse(name: str) -> None:
+        raise ModelError(f"{name} runs now")
+
+    with pytest.raises(ModelError, match="own runs now"):
+        install.add(store, path, install.Wish(labels, name="own"), None, refuse)
+    assert not (tmp_path / "state" / "models" / "own.txt").exists()
+    install.add(store, path, install.Wish(labels, name="own"), None, asked.append)
+    assert asked == ["own"] and (tmp_path / "state" / "models" / "own.txt").is_file()
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+def test_an_install_that_was_killed_among_its_names_is_brought_to_its_end(config: Path, own: Path, moved: int) -> None:
+    """Whole files lie beside, and some have their names already: what was there before is no model any more."""
+    done = edged("models", "add", str(own), "--as", "other", "--labels", str(shipped("models", "labels/home_8.txt")), config=config)
+    assert done.returncode == OK, done.stderr
+    new = own.with_name(".other.new")
+    new.mkdir()
+    for suffix in (".tflite", ".txt", ".toml")[moved:]:
+        own.with_name(f"other{suffix}").rename(new / f"other{suffix}")
+    install.sweep(Store(own.parents[1]))
+    assert not new.exists()
+    assert edged("models", "verify", "other", config=config).stdout == "other: ok\n"
+
+
+def test_an_install_that_was_killed_before_its_names_is_taken_away(config: Path, own: Path) -> None:
+    new = own.with_name(".other.new")
+    new.mkdir()
+    for suffix in (".tflite", ".toml"):
+        (new / f"other{suffix}").write_bytes(own.with_suffix(suffix).read_bytes())
+    install.sweep(Store(own.parents[1]))
+    assert sorted(path.name for path in own.parent.iterdir()) == ["own.tflite", "own.toml"]
