@@ -106,7 +106,7 @@ def test_from_the_package_to_an_event_in_three_commands(folder):  # noqa: F811
         events = [line for line in said.splitlines() if "/event " in line]
         if not events:  # it was decided, and acknowledged, before anybody listened
             machine.run("sh", "-c", "(sleep 1; systemctl restart edged) >/dev/null 2>&1 &")
-            said = machine.says(*lines[3].split(), "--seconds", "20")
+            said = machine.says(*lines[3].split(), "--seconds", "60")
             events = [line for line in said.splitlines() if "/event " in line]
         assert events and "/result " in said, said
         assert "label     " in machine.says("edged", "status")

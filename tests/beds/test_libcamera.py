@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.contract.vision.test_cameras import card
-from tests.e2e.running import Edged, wait_for
+from tests.e2e.running import HANG_S, Edged, promised, wait_for
 from tests.models import any_model_config
 from tests.shared import SHARED, needs_shared
 
@@ -65,7 +65,8 @@ def test_what_the_camera_sees_comes_out_of_mqtt_by_its_name(tmp_path, config, he
     print(picture, [(r["top"][0]["label"], r["top"][0]["score"], r["frame"]["age_ms"]) for r in results[:3]])
     for result in results:
         assert label == result["top"][0]["label"]
-        assert 0 < result["frame"]["age_ms"] < 500
+        assert result["frame"]["age_ms"] > 0
+        promised("a result", result["frame"]["age_ms"] / 1000, 0.5)
         assert (result["frame"]["width"], result["frame"]["height"]) == (640, 480)
 
 
@@ -94,14 +95,22 @@ def test_init_finds_it_and_shows_what_it_sees(tmp_path):
     config = tmp_path / "edged.toml"
     frames = show(tmp_path / "frames", card())
     done = subprocess.run(
-        in_bed(frames, "python", "-m", "edged", "init", "-c", str(config)), capture_output=True, text=True, timeout=60, check=False
+        in_bed(frames, "python", "-m", "edged", "init", "-c", str(config)),
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert 'kind = "picamera2"' in config.read_text() and 'source = "0"' in config.read_text()
     said = next(line for line in done.stdout.splitlines() if line.startswith("it sees"))
     assert "nothing yet" not in said and "640 × 480" in said, said
     checked = subprocess.run(
-        in_bed(frames, "python", "-m", "edged", "check", "-c", str(config)), capture_output=True, text=True, timeout=60, check=False
+        in_bed(frames, "python", "-m", "edged", "check", "-c", str(config)),
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
     )
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
     assert "camera: " not in checked.stdout

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tomlkit
 
-from tests.e2e.running import MOSQUITTO, wait_for
+from tests.e2e.running import HANG_S, MOSQUITTO, wait_for
 
 LAY = Path(__file__).parent / "offline" / "lay"
 MISSING = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
@@ -114,7 +114,7 @@ def test_the_service_reaches_for_nothing_but_its_broker(island, settings, tmp_pa
             wait_for(lambda: {"result", "event", "model", "health"} <= topics(heard), 40, "each kind of message")
             wait_for(lambda: (tmp_path / "state/measurements.json").exists(), 30, "the model is fitted")
             edged.terminate()
-            assert edged.wait(10) == 0
+            assert edged.wait(HANG_S) == 0
     counted = island.counted()
     assert counted["broker"] > 10
     assert (counted["names"], counted["others"], counted["loopback"]) == (0, 0, 0), counted
@@ -123,7 +123,7 @@ def test_the_service_reaches_for_nothing_but_its_broker(island, settings, tmp_pa
 @pytest.mark.parametrize("words", [["fit"], ["check"], ["models", "list"], ["--version"]], ids="-".join)
 def test_a_command_reaches_for_nothing(island, settings, words):
     config = ["-c", str(settings)] if words[0] in ("fit", "check") else []
-    done = subprocess.run(island.on(*EDGED, *words, *config), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(island.on(*EDGED, *words, *config), capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr
     counted = island.counted()
     assert {name for name, packets in counted.items() if packets} <= {"neighbours"}, counted

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.e2e.running import free_port
+from tests.e2e.running import HANG_S, free_port
 
 FAULTS = ("refuse", "stall", "half_open", "reset", "trickle", "delay")
 
@@ -49,7 +49,7 @@ class FaultProxy:
     def close(self) -> None:
         self._do(self._become("refuse"))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(HANG_S)
 
     def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)

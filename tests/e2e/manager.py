@@ -4,6 +4,8 @@ import socket
 import threading
 from pathlib import Path
 
+from tests.e2e.running import HANG_S
+
 
 class Manager:
     def __init__(self, folder: Path, watchdog_s: float = 30.0) -> None:
@@ -31,5 +33,5 @@ class Manager:
     def close(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"", self._socket.getsockname())
-        self._listener.join(5)
+        self._listener.join(HANG_S)
         self._socket.close()

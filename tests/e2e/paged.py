@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.page.tokens import Tokens, load_tokens, new_tokens
-from tests.e2e.running import free_port, wait_for
+from tests.e2e.running import HANG_S, free_port, wait_for
 
 JSON = {"X-Edged": "1", "Content-Type": "application/json"}
 
@@ -49,7 +49,7 @@ class Paged:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, cookie: str = ""
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers by lower-case name, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_S)
         given = ({"Cookie": cookie} if cookie else {}) | (headers or {})
         data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
         try:
@@ -79,7 +79,7 @@ class Paged:
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(HANG_S)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from tests.e2e.running import wait_for
+from tests.e2e.running import HANG_S, wait_for
 
 
 class Source:
@@ -63,12 +63,12 @@ class Source:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._thread.join(5)
+        self._thread.join(HANG_S)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(10)
-        self._thread.join(5)
+        code = self.process.wait(HANG_S)
+        self._thread.join(HANG_S)
         return code
 
 
@@ -89,7 +89,7 @@ class Arrivals:
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(HANG_S)
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         topic = message.topic.rsplit("/", 1)[-1]

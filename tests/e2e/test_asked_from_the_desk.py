@@ -11,13 +11,13 @@ import pytest
 
 from edged.commands.snapshot import to_lines
 from edged.vision.snapshot import draw
-from tests.e2e.running import edged_with, wait_for
+from tests.e2e.running import HANG_S, edged_with, wait_for
 
 REGION = [0.25, 0.2, 0.5, 0.6]
 
 
 def ask(*words: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "edged", *map(str, words)], capture_output=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-m", "edged", *map(str, words)], capture_output=True, timeout=HANG_S, check=False)
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def one_picture(tmp_path: Path, config: dict) -> dict:
     album.mkdir()
     cv2.imwrite(str(album / "grey.png"), np.full((240, 320, 3), 200, np.uint8))
     config["camera"] = {"kind": "pictures", "source": str(album), "fps": 10.0, "region": REGION}
+    config["model"] = {"name": "home_0.25_96"}  # auto takes another one as soon as the machine has measured it
     return config
 
 
@@ -52,7 +53,7 @@ def test_a_snapshot_shows_what_is_seen_and_what_was_made_of_it(tmp_path, one_pic
         told = ask("snapshot", "-o", "-", "--plain", "--view", "model", "--json", *option)
         model = cv2.imdecode(np.frombuffer(told.stdout, np.uint8), cv2.IMREAD_COLOR)
         about = json.loads(told.stderr)
-        assert model.shape[0] == model.shape[1] and model.shape[0] in (96, 128, 160)
+        assert model.shape[0] == model.shape[1] and model.shape[0] == 96
         assert about["region"] == REGION and about["top"][0][0] == best and "jpeg" not in about
         assert ask("use", "home_0.25_128", *option).returncode == 0, "and nothing was disturbed"
         running.end()
@@ -98,9 +99,11 @@ def test_the_log_is_told_another_level_while_it_runs(tmp_path, config, heard):
         wait_for(lambda: heard.of("event"), 60, "an event")
         done = ask("log", "error", "-c", running.config)
         assert (done.returncode, done.stdout) == (0, b"it logs from error on; before it was info\n")
+        events = len(heard.of("event"))
+        wait_for(lambda: len(heard.of("event")) >= events + 2, 60, "what was on its way into the log is there")
         length, events = len(running.said.read_text()), len(heard.of("event"))
         wait_for(lambda: len(heard.of("event")) >= events + 6, 60, "more events")
-        assert running.said.read_text()[length:].count("INFO") <= 1, "one may have been on its way"
+        assert "INFO" not in running.said.read_text()[length:]
         assert json.loads(ask("log", "debug", "-c", running.config, "--json").stdout) == {"level": "debug", "before": "error"}
         events = len(heard.of("event"))
         wait_for(lambda: len(heard.of("event")) >= events + 2, 60, "more events")

@@ -12,6 +12,7 @@ from tests.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
 SMALL, MIDDLE, LARGE = "mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.5_160_quant", "mobilenet_v1_1.0_224_quant"
+AMPLE_MS = 9000.0  # for the largest, also on a slow machine that does other things too
 
 
 @pytest.fixture
@@ -31,19 +32,19 @@ def card(heard: Any) -> str:
 
 
 def test_the_smallest_runs_at_once_and_the_chosen_one_when_it_is_measured(tmp_path, on_auto, heard):
-    with edged_with(tmp_path, on_auto | {"budget": {"latency_ms": 500.0}}) as edged:
+    with edged_with(tmp_path, on_auto | {"budget": {"latency_ms": AMPLE_MS}}) as edged:
         wait_for(lambda: heard.of("result"), 30, "a result")
         assert heard.of("model")[0]["card"] == SMALL
         wait_for(lambda: card(heard) == LARGE, 180, "the largest is chosen")
         told = heard.of("model")[-1]
-        assert told["budget"] == {"latency_ms": 500.0} and "auto" in told["chosen"]
+        assert told["budget"] == {"latency_ms": AMPLE_MS} and "auto" in told["chosen"]
         assert told["measurement"]["p95_ms"] > 0 and told["measurement"]["memory_mb"] > 10
         wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "results of it")
         assert edged.end() == 0
     frames = heard.of("health")[-1]["frames"]
     assert frames["captured"] == sum(frames[k] for k in ("inferred", "stale", "busy", "gated", "paused"))
     # what was measured is remembered, and half the size picks a smaller one at once
-    with edged_with(tmp_path, on_auto | {"budget": {"latency_ms": 500.0, "size_mb": 2.0}}):
+    with edged_with(tmp_path, on_auto | {"budget": {"latency_ms": AMPLE_MS, "size_mb": 2.0}}):
         wait_for(lambda: card(heard) == MIDDLE, 30, "the smaller one")
         assert heard.of("model")[-1]["measurement"]["size_mb"] <= 2.0
 

@@ -91,7 +91,9 @@ def test_behind_the_gate_the_state_stays_valid(tmp_path, config, heard):
         wait_for(lambda: len({told["valid_until"] for told in seen()}) >= 2, 30, "valid_until is renewed")
         assert edged.end() == 0
     health = heard.of("health")[-1]
-    assert health["frames"]["inferred"] == 1
-    assert health["frames"]["gated"] > 20
+    frames = health["frames"]
+    assert frames["inferred"] == 1
+    # how many a loop comes to see in that time is the machine's
+    assert frames["gated"] == frames["captured"] - frames["stale"] - frames["busy"] - 1 >= 2
     dropped = sum(health["results_dropped"].values())  # on a busy machine it is too old before there is a connection
     assert len(heard.of("result")) + dropped == 1

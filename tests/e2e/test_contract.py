@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.e2e.running import Broker, Heard, edged_with, wait_for
+from tests.e2e.running import HANG_S, Broker, Heard, edged_with, wait_for
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -95,7 +95,7 @@ def test_every_message_of_good_and_bad_days_is_as_published(tmp_path, config, br
         before = entered(edged)
         wait_for(lambda: entered(edged) >= before + 3, 60, "more of them")
         edged.process.send_signal(signal.SIGTERM)
-        edged.process.wait(10)
+        edged.process.wait(HANG_S)
     with contextlib.closing(sqlite3.connect(tmp_path / "state" / "outbox.db")) as database, database:
         database.execute("UPDATE sessions SET kernel_boot = 'another'")
     broker.start()
@@ -153,7 +153,9 @@ def test_a_picture_says_to_which_event_it_belongs(tmp_path, config, heard):
     config["snapshot"] = {"on_event": True}
     with edged_with(tmp_path, config):
         known = wait_for(lambda: [told for _, _, told in heard.about if told.get("event")][:3], 60, "pictures with their events")
-        ids = {event["id"]: event for event in heard.of("event")}
+        event_of = lambda: {event["id"]: event for event in heard.of("event")}  # noqa: E731
+        wait_for(lambda: {told["event"] for told in known} <= event_of().keys(), 60, "the events, which a disk may hold up")
+    ids = event_of()
     for told in known:
         assert ids[told["event"]]["event_type"] == "entered"
         assert told["time"] >= ids[told["event"]]["time"], "it was taken when, or after, it happened"

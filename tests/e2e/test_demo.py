@@ -4,46 +4,68 @@ import importlib.resources
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from edged.commands.demo import PHOTOGRAPHS, to_config
 from tests.e2e.judge_demo import SHOWN, judged
-from tests.e2e.running import edged_with, wait_for
+from tests.e2e.running import HANG_S, edged_with, wait_for
 
 
 def test_the_demo_shows_the_sure_ones_first_and_says_where_to_go_on():
+    """Until every photograph was seen, and Ctrl-C."""
+    album = [f"{number}_{name}" for number, name in enumerate(PHOTOGRAPHS)]
+    heeded = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  # whoever runs the tests in the background ignores it
     with subprocess.Popen(
-        [sys.executable, "-m", "edged", "demo", "--seconds", "25", "--json"],
+        [sys.executable, "-m", "edged", "demo", "--seconds", "0", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeded,
     ) as running:
         first, second = running.stderr.readline(), running.stderr.readline()
         port = re.search(r"127\.0\.0\.1:(\d+)", first)[1]
         listen = second.strip()
         assert listen == f"mosquitto_sub -h 127.0.0.1 -p {port} -v -t 'edged/demo/#'"
-        heard = subprocess.run(["sh", "-c", f"{listen} -C 5 -W 20"], capture_output=True, text=True, timeout=40, check=False)
+        heard = subprocess.run(["sh", "-c", f"{listen} -C 5 -W 100"], capture_output=True, text=True, timeout=HANG_S, check=False)
         assert heard.returncode == 0 and len(heard.stdout.splitlines()) == 5, "the line can be copied into a second terminal"
-        said, rest = running.communicate(timeout=60)
+        lines = []
+        while running.poll() is None and not (set(album) <= set(shown(lines)) and "cat" in named(lines)):
+            lines.append(json.loads(running.stdout.readline()))
+        running.send_signal(signal.SIGINT)
+        said, rest = running.communicate(timeout=HANG_S)
     assert running.returncode == 0, rest
-    lines = [json.loads(line) for line in said.splitlines()]
+    lines += [json.loads(line) for line in said.splitlines()]
     results = [line["payload"] for line in lines if line["topic"] == "edged/demo/result"]
-    assert results[0]["frame"]["picture"] == "0_chelsea.png" and results[0]["top"][0]["label"] == "cat"
+    assert set(shown(lines)) == set(album)
+    cats = [result["top"][0]["label"] for result in results if result["frame"]["picture"] == album[0]]
+    assert cats.count("cat") * 2 > len(cats)
     verdict = judged(lines)
     assert verdict["right"] * 4 >= verdict["shown"] * 3, verdict
+    if shown(lines)[0] == album[0]:  # a slow machine loads its model while the first one is shown already
+        assert named(lines)[0] == "cat", "the first one is named, for certain; the others wait for a model that knows them"
+    seen, config, then = rest.splitlines()[-3:]
+    most, counts = seen.removeprefix("seen: ").split(" ")[0].rstrip(","), Counter(named(lines))
+    assert counts[most] == max(counts.values()), "the one that was named most stands first"
+    assert all(f"{label[:12]} × {count}" in seen for label, count in counts.items())
+    assert Path(config.rpartition(": ")[2]).read_text().startswith("# edged.toml: every key with its default")
+    assert then.startswith("next: edged init ")
+
+
+def shown(lines):
+    """The pictures of the results, in order."""
+    return [line["payload"]["frame"]["picture"] for line in lines if line["topic"] == "edged/demo/result"]
+
+
+def named(lines):
+    """The labels of things that were entered, in order."""
     entered = [
         line["payload"] for line in lines if line["topic"] == "edged/demo/event" and line["payload"]["event_type"] == "entered"
     ]
-    named = [event["label"] for event in entered if event["label"] not in ("none", "unknown")]
-    assert named[0] == "cat", "the first one is named, for certain; the others wait for a model that knows them"
-    seen, config, then = rest.splitlines()[-3:]
-    first = seen.removeprefix("seen: ").split(" ")[0].rstrip(",")
-    assert first in named and named.count(first) == max(map(named.count, named)), "the one that was named most stands first"
-    assert all(f"{label[:12]} × {named.count(label)}" in seen for label in set(named))
-    assert Path(config.rpartition(": ")[2]).read_text().startswith("# edged.toml: every key with its default")
-    assert then.startswith("next: edged init ")
+    return [event["label"] for event in entered if event["label"] not in ("none", "unknown")]
 
 
 def test_the_demo_decides_as_a_users_own_config_does(tmp_path):
@@ -60,12 +82,12 @@ def test_a_plain_folder_of_photographs_makes_one_change_for_each(tmp_path, confi
         shutil.copy(Path(str(importlib.resources.files("skimage.data"))) / f"{name}.png", album)
     config["camera"] = {"kind": "pictures", "source": str(album), "fps": 5.0}
     config["model"] = {"name": "home_0.25_128"}  # which is sure of all three, and not only just
+    wanted = {"cat", "two_wheeler", "none"}
     del config["decision"]
     with edged_with(tmp_path, config) as edged:
-        shown = lambda: [r["frame"]["picture"] for r in heard.of("result")]  # noqa: E731
-        turns = lambda: 1 + sum(a != b for a, b in zip(shown(), shown()[1:], strict=False))  # noqa: E731
-        wait_for(lambda: shown() and turns() >= 7, 60, "seven photographs")
+        shows = lambda: [r["frame"]["picture"] for r in heard.of("result")]  # noqa: E731
+        turns = lambda: 1 + sum(a != b for a, b in zip(shows(), shows()[1:], strict=False))  # noqa: E731
+        entered = lambda: [event["label"] for event in heard.of("event") if event["event_type"] == "entered"]  # noqa: E731
+        wait_for(lambda: shows() and turns() >= 7 and wanted <= set(entered()), 60, "seven photographs, and what they are")
         edged.end()
-    entered = [event["label"] for event in heard.of("event") if event["event_type"] == "entered"]
-    assert {"cat", "two_wheeler", "none"} <= set(entered)
-    assert len(entered) <= turns() + 2, "unknown at the beginning and at the end, and one for each photograph"
+    assert len(entered()) <= turns() + 2, "unknown at the beginning and at the end, and one for each photograph"

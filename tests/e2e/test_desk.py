@@ -16,14 +16,14 @@ from edged.commands.status import to_rows
 from edged.commands.use import to_file
 from edged.errors import EdgedError
 from edged.system.text import counted, to_duration
-from tests.e2e.running import Broker, edged_with, free_port, wait_for
+from tests.e2e.running import HANG_S, Broker, edged_with, free_port, wait_for
 from tests.models import a_picture
 from tests.system_folders import SystemFolders, needs_own_folders
 
 
 def ask(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edged", *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "edged", *map(str, words)], capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
@@ -40,14 +40,14 @@ def test_status_says_all_that_one_wants_to_know(tmp_path, config, heard):
         r"(\w+ \d\.\d\d|none \(nothing but background\)|unknown \(nothing for certain\)), since \d\d:\d\d:\d\d \(\d+ s\)",
         rows["label"],
     )
-    assert re.fullmatch(r"ok, last result \d\.\d s ago", rows["camera"])
+    assert re.fullmatch(r"ok, last result [\d.]+ s ago", rows["camera"])
     assert rows["wish"] == "auto"
     assert rows["broker"] == f"127.0.0.1:{config['mqtt']['port']}, connected"
     assert rows["board"].split(",")[0] == heard.of("info")[-1]["board"]
     assert rows["config"] == str(running.config)
     assert answer["device"] == "test" and answer["version"] == edged.__version__
     assert answer["label"] in {event["label"] for event in heard.of("event")} and answer["label_since"].endswith("Z")
-    assert 0 <= answer["result_age_s"] < 10 and 0 <= answer["label_s"] < 120
+    assert 0 <= answer["result_age_s"] <= answer["health"]["uptime_s"] and 0 <= answer["label_s"] <= answer["health"]["uptime_s"]
     assert {"board", "broker", "wish", "score", "health"} <= answer.keys()
 
 
@@ -156,9 +156,8 @@ def test_use_write_asks_the_daemon_for_its_file(tmp_path):
     try:
         socket = tmp_path / "system/lib/edged/control.sock"
         wait_for(socket.exists, 30, "the daemon listens")
-        wait_for(
-            lambda: '"result_age_s": 0' in folders.run(sys.executable, "-m", "edged", "status", "--json").stdout, 30, "it sees"
-        )
+        asked = (sys.executable, "-m", "edged", "status", "--json")
+        wait_for(lambda: (json.loads(folders.run(*asked).stdout or "{}")).get("result_age_s") is not None, 30, "it sees")
         done = folders.run(sys.executable, "-m", "edged", "use", "home_0.25_128", "--write")
         assert done.returncode == 0, done.stderr
         assert f"written to {path}" in done.stdout
@@ -166,7 +165,7 @@ def test_use_write_asks_the_daemon_for_its_file(tmp_path):
         assert tomllib.loads(written)["model"]["name"] == "home_0.25_128" and "# kept" in written
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(HANG_S)
         broker.end()
 
 
@@ -198,7 +197,7 @@ def test_without_a_network_a_fetch_says_so(tmp_path):
     path = tmp_path / "edged.toml"
     path.write_text(f"state_folder = '{tmp_path}/state'\n")
     command = ["unshare", "--net", sys.executable, "-m", "edged", "models", "pull", "mobilenet_v1_0.25_128", "-c", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 69 and "the download failed (no network" in done.stderr and "Unknown error" not in done.stderr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import COMMANDS, TOP, RunHere
-from tests.e2e.running import MOSQUITTO, wait_for
+from tests.e2e.running import HANG_S, MOSQUITTO, wait_for
 from tests.models import a_picture
 from tests.system_folders import SystemFolders, needs_own_folders
 
@@ -64,13 +64,13 @@ class Board:
         ]
 
     def run(self, words: str, *, check: bool = False) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(words), capture_output=True, text=True, timeout=90, check=check)
+        return subprocess.run(self.command(words), capture_output=True, text=True, timeout=HANG_S, check=check)
 
     def close(self) -> None:
         for one in (*self._started, self._keeper):
             one.terminate()
         for one in (*self._started, self._keeper):
-            one.wait(20)
+            one.wait(HANG_S)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.e2e.running import Broker, Heard, edged_with, free_port, wait_for
+from tests.e2e.running import HANG_S, Broker, Heard, edged_with, free_port, wait_for
 from tests.e2e.source import Source
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -45,7 +45,7 @@ class Example:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        self.process.wait(10)
+        self.process.wait(HANG_S)
 
     def ids(self):
         """How often each id was printed."""
@@ -116,12 +116,12 @@ def test_the_lines_of_the_page_do_what_they_say(tmp_path, config, heard, broker)
 
     with edged_with(tmp_path, config), running(events, broker.port, "-C", "2") as seen:
         wait_for(lambda: len(heard.of("event")) >= 2, 60, "two events")
-        told = [json.loads(line) for line in seen.communicate(timeout=60)[0].splitlines()]
+        told = [json.loads(line) for line in seen.communicate(timeout=HANG_S)[0].splitlines()]
         assert all(one["schema"] == "edged/1" and one["event_type"] for one in told)
         with running(label, broker.port, "-C", "1") as seen:
-            assert re.fullmatch(r"edged/door/label \S.*\n", seen.communicate(timeout=20)[0])
+            assert re.fullmatch(r"edged/door/label \S.*\n", seen.communicate(timeout=HANG_S)[0])
         with running(pause, broker.port) as sent:
-            assert sent.wait(20) == 0
+            assert sent.wait(HANG_S) == 0
         wait_for(lambda: heard.of("camera")[-1]["state"] == "paused", 10, "paused")
 
 
@@ -155,7 +155,7 @@ def node_red(folder, port):
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HANG_S)
 
 
 @pytest.mark.skipif(not (NODE_RED / "built").is_file(), reason=f"no Node-RED in {NODE_RED}; `make bed-node-red` builds it")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Broker, Heard, wait_for
+from tests.e2e.running import HANG_S, Broker, Heard, wait_for
 from tests.models import a_picture
 from tests.system_folders import SystemFolders, needs_own_folders
 
@@ -54,7 +54,7 @@ def test_two_instances_and_the_first_daemon_run_beside_each_other(tmp_path, fold
         models = {name: status(name)["model"] for name in names}
         assert models == {"edged": "home_0.25_96", "front": "home_0.25_96", "back": "home_0.25_128"}
         running["edged"].terminate()
-        assert running["edged"].wait(15) == 0
+        assert running["edged"].wait(HANG_S) == 0
         lost = folders.run(*EDGED, "status")
         assert lost.returncode == 69
         assert lost.stderr.endswith("of the instances: back, front (edged status -c /etc/edged/back.toml)\n")
@@ -63,7 +63,7 @@ def test_two_instances_and_the_first_daemon_run_beside_each_other(tmp_path, fold
         for one in running.values():
             one.terminate()
         for one in running.values():
-            one.wait(15)
+            one.wait(HANG_S)
         heard.close()
         broker.end()
     lib = tmp_path / "system/lib/edged"

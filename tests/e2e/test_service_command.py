@@ -11,6 +11,7 @@ import pytest
 import edged as package
 from edged.commands.service import to_obstacle, to_unit
 from edged.system.files import shipped
+from tests.e2e.running import HANG_S
 
 TOOLS = ("systemctl", "systemd-sysusers", "systemd-analyze")
 needs_systemd = pytest.mark.skipif(
@@ -19,7 +20,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def edged(*words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([python, "-P", "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([python, "-P", "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 @pytest.fixture

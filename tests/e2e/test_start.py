@@ -16,7 +16,7 @@ from edged.daemon import early
 from edged.process.child import begin_vision
 from edged.process.pipe import NotOursError
 from edged.system.lock import claimed
-from tests.e2e.running import Edged, Heard, alive, children, command_line, edged_with, turns, wait_for
+from tests.e2e.running import HANG_S, Edged, Heard, alive, children, command_line, edged_with, turns, wait_for
 
 # of the packages that are no part of Python; each takes its time and memory, so a new one is a decision
 LOADED = {
@@ -63,7 +63,7 @@ def test_vision_is_forked_before_the_rest_is_imported_and_little_is_loaded(
     child = subprocess.Popen([sys.executable, "-c", _TELL, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: heard.of("result"), 60, "a result")
     child.terminate()
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=HANG_S)
     told = json.loads(out.splitlines()[-1])
     assert told["code"] == 0 and told["seen"][0] == "fork"
     assert {"pydantic", "asyncio", "edged.daemon.daemon"} <= set(told["seen"])
@@ -80,7 +80,7 @@ def test_a_start_that_is_refused_leaves_no_process(tmp_path: Path, config: dict[
 
     def go() -> subprocess.CompletedProcess[str]:
         # whoever inherits stderr holds it open, so that this does not return before the last of them is gone
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
 
     if what == "held":
         with claimed(Path(config["state_folder"])):
@@ -136,7 +136,7 @@ def test_the_phases_of_a_start_are_told_at_the_first_result(
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     wait_for(lambda: heard.of("result"), 60, "a result")
     child.terminate()
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=HANG_S)
     assert child.returncode == 0
     if not as_json:
         assert len([line for line in out.splitlines() if line.endswith(" ms")]) == len(out.splitlines()) > 10

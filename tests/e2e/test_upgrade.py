@@ -15,7 +15,7 @@ import pytest
 import tomlkit
 
 from edged.config.reading import read_settings, to_hint
-from tests.e2e.running import edged_with, wait_for
+from tests.e2e.running import HANG_S, edged_with, wait_for
 
 TOP = Path(__file__).parents[2]
 EARLIER = "0f8b9b7"  # the last one with an abstract socket as its lock, and readable copies of the config
@@ -64,7 +64,7 @@ def test_events_models_and_last_good_are_kept(tmp_path: Path, config: dict[str, 
         assert daemon.poll() is None, (tmp_path / "earlier.log").read_text()[-500:]
     finally:
         daemon.terminate()
-        assert daemon.wait(10) == 0
+        assert daemon.wait(HANG_S) == 0
         log.close()
     pair = json.loads((state / "last_good/pair.json").read_text())
     with contextlib.closing(sqlite3.connect(state / "outbox.db")) as db:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.running import Edged, edged_with, free_port, wait_for
+from tests.e2e.running import HANG_S, Edged, edged_with, free_port, wait_for
 from tests.models import model_table
 
 FAULTS_OF_PYTHON = ("Traceback", "Error:")
@@ -111,7 +111,7 @@ def test_a_second_copy_ends_and_the_first_goes_on(tmp_path: Path, config: dict[s
     with edged_with(tmp_path, config) as first:
         wait_for(lambda: heard.of("result"), 30, "the first one works")
         with edged_with(tmp_path / "second", config) as second:
-            assert second.process.wait(20) == 75
+            assert second.process.wait(HANG_S) == 75
         (sentence,) = sentences(second)
         assert "another edged" in sentence and config["state_folder"] in sentence
         before = len(heard.of("result"))
@@ -134,7 +134,7 @@ def test_a_copy_that_was_killed_leaves_no_lock(tmp_path: Path, config: dict[str,
 def test_a_wrong_model_is_the_configs_fault(tmp_path: Path, config: dict[str, Any]) -> None:
     config["model"] = {"name": "mobilenet_v9"}
     with edged_with(tmp_path, config) as edged:
-        assert edged.process.wait(20) == 78
+        assert edged.process.wait(HANG_S) == 78
     (sentence,) = sentences(edged)
     assert sentence.startswith(f"{edged.config}:") and "model.name" in sentence
 
@@ -182,6 +182,6 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody(tmp_path: Path, config: dict
             seen = len(heard.of("result"))
             wait_for(lambda: len(heard.of("result")) > seen + 5, 30, "it goes on")
             edged.process.terminate()
-            assert edged.process.wait(10) == 0
+            assert edged.process.wait(HANG_S) == 0
     finally:
         os.close(stalled)

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.running import free_port, wait_for
+from tests.e2e.running import HANG_S, free_port, wait_for
 
 HERE = Path(__file__).parent
 _CONFIG = """
@@ -83,7 +83,7 @@ class HomeAssistant:
         self._ask(f"/api/services/{domain}/{name}", {"entity_id": entity, **data})
 
     def picture(self, state: dict[str, Any]) -> bytes:
-        with urllib.request.urlopen(self._url + state["attributes"]["entity_picture"], timeout=30) as answer:
+        with urllib.request.urlopen(self._url + state["attributes"]["entity_picture"], timeout=HANG_S) as answer:
             return bytes(answer.read())
 
     def complaints(self) -> list[str]:
@@ -106,7 +106,7 @@ class HomeAssistant:
         user = {"client_id": client, "name": "bed", "username": "bed", "password": "bed-bed-bed", "language": "en"}
         code = self._ask("/api/onboarding/users", user)["auth_code"]
         form = urllib.parse.urlencode({"grant_type": "authorization_code", "code": code, "client_id": client}).encode()
-        with urllib.request.urlopen(f"{self._url}/auth/token", form, timeout=30) as answer:
+        with urllib.request.urlopen(f"{self._url}/auth/token", form, timeout=HANG_S) as answer:
             short = json.loads(answer.read())
         self._token = short["access_token"]
         # no further step: that of the place sets up a weather service, which asks the internet
@@ -115,7 +115,7 @@ class HomeAssistant:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
         body = None if data is None else json.dumps(data).encode()
         try:
-            with urllib.request.urlopen(urllib.request.Request(self._url + path, body, headers), timeout=30) as answer:
+            with urllib.request.urlopen(urllib.request.Request(self._url + path, body, headers), timeout=HANG_S) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{path}: {error.code} {error.read()[:500]!r}") from None

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.running import HANG_S
+
 BROWSER = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 _PRINTED = ("error", "assert")
 
@@ -68,7 +70,7 @@ class Chromium:
         said = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         self._out.write(json.dumps(said).encode() + b"\0")
         with self._news:
-            assert self._news.wait_for(lambda: number in self._answers, 30), f"Chromium did not answer {method}"
+            assert self._news.wait_for(lambda: number in self._answers, HANG_S), f"Chromium did not answer {method}"
             answer = self._answers.pop(number)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return dict(answer["result"])
@@ -118,7 +120,8 @@ class Tab:
         return told["result"].get("value")
 
     def until(self, script: str, what: str = "", deadline_s: float = 20) -> None:
-        """The expression becomes true."""
+        """The expression becomes true; the deadline only ends a hang."""
+        deadline_s = max(deadline_s, HANG_S)
         ends_s, error = time.monotonic() + deadline_s, ""
         while time.monotonic() < ends_s:
             try:

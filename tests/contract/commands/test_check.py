@@ -17,6 +17,7 @@ from edged import __version__, commands
 from edged.config.reading import SYSTEM_FILE
 from edged.models.catalogue import load_catalogue
 from edged.system.files import shipped
+from tests.e2e.running import HANG_S
 
 COMMANDS = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 
@@ -26,7 +27,7 @@ def edged(*arguments: object, cwd: Path | None = None, **environment: str) -> su
         [sys.executable, "-m", "edged", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         cwd=cwd,
         env={**os.environ, **environment},
     )
@@ -217,7 +218,7 @@ def test_every_command_has_help(name: str) -> None:
 def test_a_reader_that_leaves_is_no_error_to_read_about() -> None:
     """`true` may be gone before or after the output comes."""
     command = f"{sys.executable} -m edged check -c {shipped('config', 'edged.toml')} | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG_S)
     assert done.stderr == "" and done.stdout in ("0\n", "141\n")
 
 
@@ -228,7 +229,7 @@ def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
         )
     assert done.returncode == 74
     assert done.stderr == "the output cannot be written: No space left on device\n"
@@ -236,7 +237,7 @@ def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
 
 def test_closed_streams_are_no_reason_to_fail() -> None:
     command = f"{sys.executable} -m edged check -c {shipped('config', 'edged.toml')} >&- 2>&-; echo $? >&3"
-    done = subprocess.run(["bash", "-c", f"exec 3>&1; {command}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", f"exec 3>&1; {command}"], capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == "0\n"
 
 

@@ -17,7 +17,7 @@ from edged.models.classify import find_pictures
 from edged.process.sandbox import SandboxError, ThrowAway
 from edged.vision.classify import PictureError, load_picture
 from tests.contract.victim import ANSWERS
-from tests.e2e.running import alive, children
+from tests.e2e.running import HANG_S, alive, children
 from tests.models import a_picture, any_model
 from tests.shared import SHARED, needs_shared
 
@@ -292,7 +292,7 @@ def test_ctrl_c_ends_it_quietly_and_wholly(tmp_path: Path) -> None:
     assert running.stdout is not None and running.stdout.readline()
     (child,) = children(running.pid)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=HANG_S)
     assert (running.returncode, said.strip()) == (130, "")
     assert not alive(child)
 
@@ -302,7 +302,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout is not None and running.stdout.readline() and running.stderr is not None
     running.stdout.close()
-    assert running.wait(60) == 141
+    assert running.wait(HANG_S) == 141
     assert running.stderr.read() == ""
     running.stderr.close()
 
@@ -317,9 +317,9 @@ def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_told_by_its_signal(tmp_path: Path) -> None:
     child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
-    assert child.ask("echo", {"x": 1}, 10) == ("echo", {"x": 1})
+    assert child.ask("echo", {"x": 1}, HANG_S) == ("echo", {"x": 1})
     with pytest.raises(SandboxError, match=r"crashed \(SIGSEGV\)"):
-        child.ask("crash", {}, 10)
+        child.ask("crash", {}, HANG_S)
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
 
 def test_a_process_that_eats_memory_meets_its_limit(tmp_path: Path) -> None:
     child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
-    kind, told = child.ask("eat", {"mb": 4096}, 30)
+    kind, told = child.ask("eat", {"mb": 4096}, HANG_S)
     child.close()
     assert (kind, told) == ("full", {})
 
@@ -339,5 +339,5 @@ def test_a_process_that_eats_memory_meets_its_limit(tmp_path: Path) -> None:
 def test_an_answer_that_is_none_ends_the_process(answer: str) -> None:
     child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
     with pytest.raises(SandboxError, match="an answer that is none of ours") as lost:
-        child.ask("say", {"text": answer}, 10)
+        child.ask("say", {"text": answer}, HANG_S)
     assert lost.value.how == "nonsense" and not lost.value.is_for_want_of_time

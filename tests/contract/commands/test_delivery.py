@@ -17,7 +17,7 @@ from edged.commands.watch import to_json_line, to_line
 from edged.errors import EdgedError
 from edged.process.control import SOCKET, Control
 from tests.contract.delivery.test_broker import AN_EVENT, dispatching
-from tests.e2e.running import Broker, Heard, wait_for
+from tests.e2e.running import HANG_S, Broker, Heard, wait_for
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 def edged(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "edged", *arguments], capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run([sys.executable, "-m", "edged", *arguments], capture_output=True, text=True, timeout=HANG_S, **more)
 
 
 def an_event(seq: int) -> bytes:

@@ -12,7 +12,7 @@ from edged.delivery.broker.packets import MalformedError, Packet, Packets
 from edged.delivery.messages import CommandError
 from tests.contract.delivery.test_broker import AN_EVENT, dispatching, until
 from tests.e2e.fake_broker import Behaviour, FakeBroker, Message, length, puback, publish
-from tests.e2e.running import wait_for
+from tests.e2e.running import promised, wait_for
 from tests.e2e.source import Source
 
 
@@ -151,7 +151,7 @@ def test_a_refused_retained_topic_is_counted_and_back_within_5_s_of_the_mend(tmp
             took_s = await until(
                 lambda: fake.seen.retained == {"edged/door/status": b"online", "edged/door/label": b"cat"}, 5, "back"
             )
-            print(f"back after {took_s:.1f} s")
+            promised("back", took_s, 5)
             await until(lambda: not told(), 2, "nothing is degraded")
             assert fake.seen.connections == 1
 

@@ -20,7 +20,7 @@ from edged.doctor.broker_talk import LIMIT_S, talk
 from edged.doctor.finding import Finding
 from edged.doctor.mosquitto import Mosquitto, to_fault
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
-from tests.e2e.running import Broker, Edged, Heard, edged_with, free_port, wait_for
+from tests.e2e.running import HANG_S, Broker, Edged, Heard, edged_with, free_port, wait_for
 
 HERE = Mosquitto(installed=True)
 BASE = "edged/door"
@@ -225,7 +225,7 @@ def rival(broker: Broker) -> Iterator[threading.Event]:  # noqa: F811
     fighting.start()
     yield given_up
     given_up.set()
-    fighting.join(5)
+    fighting.join(HANG_S)
 
 
 def test_two_clients_with_one_id(tmp_path: Path, config: dict[str, Any], rival: threading.Event) -> None:  # noqa: F811
@@ -309,5 +309,5 @@ def run(cure: str, folder: Path, broker: Broker | None = None) -> None:  # noqa:
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-c", cure], capture_output=True, text=True, env=os.environ | {"PATH": path}, timeout=60)
+    done = subprocess.run(["bash", "-c", cure], capture_output=True, text=True, env=os.environ | {"PATH": path}, timeout=HANG_S)
     assert done.returncode == 0, f"{cure}\n{done.stderr}"

@@ -13,6 +13,7 @@ import pytest
 
 from edged.process.pipe import Pipe
 from edged.system.files import shipped
+from tests.e2e.running import HANG_S
 
 MODEL = shipped("models", "home_0.25_128.tflite")
 LABELS = 8
@@ -111,4 +112,4 @@ def test_paused_frames_are_counted_and_not_looked_at(vision, photographs):
 
 def test_it_ends_with_the_pipe(vision):
     vision.pipe.close()
-    assert vision.process.wait(5) == 0
+    assert vision.process.wait(HANG_S) == 0
