@@ -20,6 +20,7 @@ from edged.system.text import PrintableFormatter, shown_address, to_sentence, wi
 from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.stream import StreamCamera, with_login
 from tests.campaigns.size import SEED, count, report
+from tests.e2e.running import HANG_S
 
 SECRET = "Zq7XwPk"  # in no other word here
 SHORT, FULL = 10_000, 100_000
@@ -147,7 +148,7 @@ def test_check_shows_none(tmp_path: Path, source: str, option: list[str]) -> Non
     path = tmp_path / "edged.toml"
     path.write_text(f"[camera]\nkind = 'stream'\nsource = {json.dumps(source)}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "edged", "check", "-c", path, *option], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "edged", "check", "-c", path, *option], capture_output=True, text=True, check=False, timeout=HANG_S
     )
     assert done.returncode == 0 and SECRET not in done.stdout + done.stderr
 

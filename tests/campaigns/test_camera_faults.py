@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
-from tests.e2e.running import children, wait_for
+from tests.e2e.running import children, promised, wait_for
 from tests.e2e.test_camera_faults import BACK_WITHIN_S, SAID_WITHIN_S, kind, rig  # noqa: F401
 from tests.fault_camera import FAULTS
 
@@ -59,8 +59,8 @@ def test_many_faults_leave_nothing_behind(rig):  # noqa: F811
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1))
     assert rig.heard.of("status") == ["online"]
-    assert figures["told_s"]["worst"] <= SAID_WITHIN_S
-    assert figures["back_s"]["worst"] <= BACK_WITHIN_S
+    promised("the slowest fault is told", figures["told_s"]["worst"], SAID_WITHIN_S)
+    promised("the slowest camera is back", figures["back_s"]["worst"], BACK_WITHIN_S)
     assert (after["fds"], after["threads"], after["children"]) == (before["fds"], before["threads"], before["children"])
     assert vision_after["fds"] == vision_before["fds"]
     assert after["rss_kb"] - before["rss_kb"] < 4096

@@ -13,6 +13,7 @@ from edged.system.clock import Clock
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_hostile_brokers import an_event, until
 from tests.e2e.fake_broker import Behaviour, FakeBroker
+from tests.e2e.running import promised
 
 PACKETS, TIMES = range(1, 21), range(1, 9)
 _AT_ONCE = 12
@@ -89,4 +90,4 @@ def test_a_link_that_flaps_costs_nothing(tmp_path: Path) -> None:
     back_s = max(back for back, _ in outcomes)
     report("flapping_links", {"cases": len(chosen), "seed": SEED, "retained_right_max_s": round(back_s, 2), "wrong": wrong})
     assert not wrong, "\n".join(wrong)
-    assert back_s < 5.0
+    promised("retained topics are right", back_s, 5)

@@ -22,7 +22,7 @@ from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.campaigns.test_mutated_configs import rewritten
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
-from tests.e2e.running import Edged, Heard, edged_with, wait_for, works_on
+from tests.e2e.running import AT_REST, Edged, Heard, edged_with, promised, wait_for, works_on
 from tests.shared import SHARED, needs_shared
 
 SMALL, LARGE = "home_0.25_96", "home_0.25_128"
@@ -90,7 +90,7 @@ def test_no_bad_config_changes_anything(tmp_path, config, heard):  # noqa: F811
     health = balanced(heard)
     assert health["broker_connects"] == 1 and health["vision_restarts"] == 0
     report("live_broken_configs", {"configs": wanted, "seed": SEED, "slowest_s": round(slowest_s, 2)})
-    assert slowest_s <= _MOST_S
+    promised("a refusal", slowest_s, _MOST_S)
 
 
 def test_hundreds_of_good_configs_in_a_row(tmp_path, config, heard):  # noqa: F811
@@ -169,10 +169,13 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
     }
     report("switching", figures)
     frames = health["frames"]
-    assert frames["stale"] == 0 and not figures["refused"]
-    assert grown_mb < 10
-    if count(0, 1):  # how long a gap is, is the machine's too: in full it is at rest
-        assert figures["gaps_over"] == 0
+    assert not figures["refused"] and grown_mb < 10
+    # each model's results end where the next one's begin: the old one works until the new one is there
+    assert sum(a["model"] != b["model"] for a, b in pairwise(results)) == switches
+    indices = [result["frame"]["index"] for result in results]
+    assert indices == sorted(set(indices))
+    if AT_REST:  # how long a gap is, and whether a frame is too old, is the machine's too
+        assert figures["gaps_over"] == 0 and frames["stale"] == 0
 
 
 def test_a_kill_at_any_moment_of_a_switch(tmp_path, config, heard):  # noqa: F811

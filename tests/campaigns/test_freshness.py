@@ -2,20 +2,23 @@
 
 import json
 import os
+import time
+from datetime import datetime
 from pathlib import Path
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edged.vision.classifier import load_classifier
 from tests.e2e.conftest import album, broker, config, heard  # noqa: F401  # the same fixtures
-from tests.e2e.running import edged_with, wait_for
+from tests.e2e.running import AT_REST, edged_with, wait_for
 from tests.shared import SHARED, needs_shared
 
 FULL, CI = 500, 60
 COUNT = int(os.environ.get("EDGED_CAMPAIGN_COUNT", FULL if os.environ.get("EDGED_CAMPAIGN") == "full" else CI))
 CAMERA_FPS, ALLOWED_MS = 30.0, 20.0
-SLOW_PX = 1024  # at this size the full MobileNet V1 needs 40 to 500 ms on one core of a desktop
+SIZES_PX, SLOW_MS = (512, 1024, 2048), 100.0  # what is slow depends on the processor: at 1024 it is 40 to 500 ms on one core
 
 
 def grown(model: bytes, px: int) -> bytes:
@@ -31,12 +34,25 @@ def grown(model: bytes, px: int) -> bytes:
     return bytes(builder.Output())
 
 
+def slow_model(path: Path) -> None:
+    """The smallest that this processor needs some frames' time for."""
+    assert SHARED is not None
+    quick = (SHARED / "models/mobilenet_v1_1.0_224_quant.tflite").read_bytes()
+    for px in SIZES_PX:
+        path.write_bytes(grown(quick, px))
+        classifier, _ = load_classifier(path, "", 1001, threads=1, output=None)
+        began_s = time.monotonic()
+        classifier.run(np.zeros((1, px, px, 3), np.uint8))
+        if (time.monotonic() - began_s) * 1000 >= SLOW_MS:
+            return
+
+
 @needs_shared
 def test_a_slow_model_sees_the_newest_frame(tmp_path, config, heard):  # noqa: F811
     assert SHARED is not None
     slow = tmp_path / "slow.tflite"
-    slow.write_bytes(grown((SHARED / "models/mobilenet_v1_1.0_224_quant.tflite").read_bytes(), SLOW_PX))
-    config["model"] = {"name": str(slow), "labels": str(SHARED / "labels/imagenet_1001.txt"), "threads": 1}
+    slow_model(slow)
+    config["model"] = {"name": str(slow), "labels": str(SHARED / "labels/imagenet_1001.txt"), "threads": 1, "recast": False}
     config["camera"]["fps"] = CAMERA_FPS
     config["camera"]["max_age_ms"] = 3000
     config["mqtt"]["result_fps"] = 240.0
@@ -62,8 +78,13 @@ def test_a_slow_model_sees_the_newest_frame(tmp_path, config, heard):  # noqa: F
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1))
     assert frames["captured"] == sum(frames.values()) - frames["captured"]
-    judged = 0.95 if COUNT >= FULL else 0.5  # a machine that tests other things at the same time has a bad tail
-    assert np.quantile(age_ms - work_ms, judged) <= 1000 / CAMERA_FPS + ALLOWED_MS
-    # What the camera gave while the model worked, but for the newest each time; how much that is the processor decides.
-    passed_by = work_ms.sum() * CAMERA_FPS / 1000 - len(results)
+    if AT_REST:
+        assert np.quantile(age_ms - work_ms, 0.95) <= 1000 / CAMERA_FPS + ALLOWED_MS
+    # also on a busy machine no other frame came while one waited, at the pace that the camera came to there
+    index = [r["frame"]["index"] for r in results]
+    taken_s = np.array([datetime.fromisoformat(r["time"]).timestamp() for r in results]) - age_ms / 1000
+    period_ms = (taken_s[-1] - taken_s[0]) * 1000 / (index[-1] - index[0])
+    assert np.median([r["timing_ms"]["capture"] for r in results]) <= period_ms + ALLOWED_MS
+    # what the camera gave while the model worked, but for the newest each time
+    passed_by = work_ms.sum() / period_ms - len(results)
     assert frames["busy"] >= 0.5 * passed_by > 0

@@ -18,6 +18,7 @@ from edged.delivery.messages import CameraState, Event, Events, State
 from edged.system.clock import Clock
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.fake_broker import CLOSE, RESET, Behaviour, FakeBroker, Message, length, puback, publish, suback
+from tests.e2e.running import AT_REST, HANG_S
 
 REFUSALS = (0x87, 0x90, 0x95, 0x99)
 PUT_OFF = (0x01, 0x7F, 0x80, 0x83, 0x91, 0x97, 0xFE, 0xFF)
@@ -177,14 +178,22 @@ async def one(folder: Path, mode: str, version: int, hostile_s: float) -> Outcom
     dispatch.start()
     dispatch.retain("camera", CameraState(state="ok", since="2026-01-01T00:00:00.000Z"))
     dispatch.retain("state", State(label="none", score=0.0, valid_until="2026-01-01T00:00:00.000Z"))
-    ends_s, samples = time.monotonic() + hostile_s, list[bool]()
-    while time.monotonic() < ends_s:
+    samples = list[bool]()
+
+    def is_told() -> bool:
+        """For as long as it lasts, and not for an instant."""
+        last = samples[-_LAST:]
+        return sum(last) >= len(last) / 2
+
+    began_s = time.monotonic()
+    while (passed_s := time.monotonic() - began_s) < hostile_s or (must_tell(mode, version, hostile_s) and not is_told()):
         make(5000 if made == 12 else 0)
         dispatch.retain("label", f"{made}")
         samples.append(bool(dispatch.degraded))
+        if passed_s > hostile_s + HANG_S:  # a busy machine is given time, but not for ever
+            break
         await asyncio.sleep(0.1)
-    last = samples[-_LAST:]
-    told = sum(last) >= len(last) / 2  # for as long as it lasts, and not for an instant
+    told = is_told()
     broker.become(Behaviour())
     broker.reset_all()
     began_s = time.monotonic()
@@ -219,7 +228,8 @@ async def one(folder: Path, mode: str, version: int, hostile_s: float) -> Outcom
 
 
 async def until(condition: Callable[[], Any], deadline_s: float) -> bool:
-    ends_s = time.monotonic() + deadline_s
+    """The deadline only ends a hang, as that of `wait_for`."""
+    ends_s = time.monotonic() + max(deadline_s, HANG_S)
     while time.monotonic() < ends_s:
         if condition():
             return True
@@ -298,15 +308,20 @@ def judge(o: Outcome, version: int, hostile_s: float) -> list[str]:
         wrong.append(f"{o.mode}: not balanced: {o.counters}")
     if len(o.seen) + dropped < o.counters.events or len(told_of) < dropped:
         wrong.append(f"{o.mode}: {o.counters.events} events, {len(o.seen)} arrived, {dropped} dropped, told of {len(told_of)}")
-    if not o.retained_right or o.back_s > BACK_S + 1:
+    if not o.retained_right or (AT_REST and o.back_s > BACK_S + 1):
         wrong.append(f"{o.mode}: retained topics were right after {o.back_s:.1f} s")
     if o.left:
         wrong.append(f"{o.mode}: still degraded: {o.left}")
-    silent = hostile_s < 22 and (
-        "answers" in o.mode or "stalls" in o.mode or "pubrec" in o.mode or o.mode in ("wrong number", "pubcomp", "no ping")
-    )
-    words = ("puback 0x", "events 0x", "disconnect", "taken over", "receive maximum", "packets of", "no retained")
-    needs_v5 = any(word in o.mode for word in words)
-    if not o.told and o.mode not in HARMLESS and not silent and not (needs_v5 and version == 4):
+    if not o.told and must_tell(o.mode, version, hostile_s):
         wrong.append(f"{o.mode}: nothing was told in degraded")
     return wrong
+
+
+def must_tell(mode: str, version: int, hostile_s: float) -> bool:
+    """Whether somebody has to be told of what such a broker does."""
+    silent = hostile_s < 22 and (
+        "answers" in mode or "stalls" in mode or "pubrec" in mode or mode in ("wrong number", "pubcomp", "no ping")
+    )
+    words = ("puback 0x", "events 0x", "disconnect", "taken over", "receive maximum", "packets of", "no retained")
+    needs_v5 = any(word in mode for word in words)
+    return mode not in HARMLESS and not silent and not (needs_v5 and version == 4)

@@ -21,6 +21,7 @@ from edged.vision.cameras.camera import CameraFault
 from edged.vision.cameras.stream import StreamCamera
 from tests.campaigns.size import count, report
 from tests.campaigns.test_mutated_pictures import jpeg_that_says
+from tests.e2e.running import HANG_S, promised
 
 PEAK_MB, LIMIT_S = 640, 20.0  # what MOST_BYTES leaves, its stacks aside
 JPEG = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8))[1].tobytes()
@@ -177,7 +178,7 @@ def look_at(kind: str) -> dict[str, Any]:
             text=True,
             errors="replace",
             check=False,
-            timeout=90,
+            timeout=HANG_S,
         )
     finally:
         server.end()
@@ -194,7 +195,7 @@ def test_no_camera_hurts() -> None:
     found = {name: look_at(name) for name in names}
     assert found["honest"]["frames"] == 30
     for name, one in found.items():
-        assert one["took_s"] < LIMIT_S, (name, one["took_s"])
+        promised(name, one["took_s"], LIMIT_S)
         assert one["peak_mb"] < PEAK_MB, (name, one["peak_mb"])
         assert "root:x:0" not in one["said"] + one["printed"], name
     figures = {"kinds": len(names), "with_frames": sum(one["frames"] > 0 for one in found.values())}

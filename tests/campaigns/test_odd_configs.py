@@ -32,6 +32,7 @@ from edged.system.files import shipped
 from edged.system.toml import DEEPEST
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
+from tests.e2e.running import HANG_S
 from tests.unit.daemon.played import admit
 
 LIMIT_S = 5.0  # of processor time
@@ -222,7 +223,7 @@ def test_no_traceback_in_a_terminal(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.toml"
         REFUSED[name](path)
         done = subprocess.run(
-            [sys.executable, "-m", "edged", "check", "-c", path], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-m", "edged", "check", "-c", path], capture_output=True, text=True, check=False, timeout=HANG_S
         )
         assert done.returncode == 78 and "Traceback" not in done.stderr and "\x1b" not in done.stderr
 

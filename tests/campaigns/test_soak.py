@@ -14,7 +14,7 @@ from tests.stand_in import PYTHONPATH
 
 FRAMES_A_SECOND = 900  # below what the courier believes of a vision process, 1000 words a second
 # half of all at most; a minute after the start the last good pair is kept, by a thread that stays
-WARM_FRAMES, WARM_S = 100_000, 75.0
+WARM_FRAMES, WARM_S, SHORT_S = 100_000, 75.0, 50.0
 MOST_GROWTH_KB = 1024
 STILL_S = 60.0
 EVERY_S, FEW = 2.0, 3
@@ -51,8 +51,8 @@ def test_nothing_grows_over_many_frames(tmp_path: Path, config: dict[str, Any], 
         seconds = time.monotonic() - began_s
         status = ask(state, {"verb": "status"})["health"]
         assert edged.end() == 0
-    warm = [one for one in series if one["frames"] >= min(WARM_FRAMES, wanted // 2)]
-    is_long = warm[0]["s"] >= WARM_S
+    is_long = series[-1]["s"] > SHORT_S
+    warm = [one for one in series if one["frames"] >= min(WARM_FRAMES, wanted // 2) and (not is_long or one["s"] >= WARM_S)]
     grown = {process: growth([one[process] for one in warm]) for process in ("courier", "vision")}
     frames = status["frames"]
     figures = {
@@ -67,7 +67,7 @@ def test_nothing_grows_over_many_frames(tmp_path: Path, config: dict[str, Any], 
     assert frames["captured"] == sum(frames[fate] for fate in ("inferred", "stale", "busy", "gated", "paused"))
     for process, what in grown.items():
         assert what["rss_kb"] <= MOST_GROWTH_KB, (process, what)
-        assert what["files"] <= 0 and what["threads"] <= (0 if is_long else 1), (process, what)
+        assert what["files"] <= 0 and what["threads"] <= 0, (process, what)
 
 
 def growth(kept: list[dict[str, int]]) -> dict[str, int]:
@@ -93,7 +93,8 @@ def watch(edged: Edged, state: Path, wanted: int) -> list[dict[str, Any]]:
             moved_s = time.monotonic()
         assert time.monotonic() - moved_s < STILL_S, "no more frames are classified"
         series.append(now)
-        if now["frames"] >= wanted:
+        is_warm = sum(one["s"] >= WARM_S for one in series) >= 2 * FEW or now["s"] <= SHORT_S
+        if now["frames"] >= wanted and is_warm:  # on a slow machine the pair is kept meanwhile: then so long that it was before
             return series
         threading.Event().wait(EVERY_S)  # a sample; nothing depends on its length
 
