@@ -53,7 +53,8 @@ def _recast(tree: Any, schema: Any) -> Any:
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
     if any(graph.tensors[i].type != kinds.UINT8 for i in (*graph.inputs, *graph.outputs)):
         raise ModelError("the network is not uint8, so there is nothing to recast")
-    weights = set[int]()
+    _unshare(tree, graph)
+    weights = set[int]()  # and biases: what belongs to one layer
     for operation in graph.operators:
         name = names.get(tree.operatorCodes[operation.opcodeIndex].builtinCode, "an unknown operation")
         if name not in _VERSIONS:
@@ -70,6 +71,17 @@ def _recast(tree: Any, schema: Any) -> Any:
     return tree
 
 
+def _unshare(tree: Any, graph: Any) -> None:
+    """Converters let tensors of the same numbers share a buffer; here each gets its own, for each is changed in its own way."""
+    seen = set[int]()
+    for tensor in graph.tensors:
+        data = tree.buffers[tensor.buffer].data
+        if tensor.buffer in seen and data is not None and len(data):
+            tree.buffers.append(type(tree.buffers[0])(data=data))
+            tensor.buffer = len(tree.buffers) - 1
+        seen.add(tensor.buffer)
+
+
 def _shift(tree: Any, tensor: Any, kinds: Any) -> None:
     """An activation, or a constant of one: each value and the zero point go down by 128."""
     (zero,) = tensor.quantization.zeroPoint
@@ -81,10 +93,12 @@ def _shift(tree: Any, tensor: Any, kinds: Any) -> None:
 
 
 def _recast_weights(tree: Any, graph: Any, operation: Any, axis: int | None, kinds: Any, done: set[int]) -> set[int]:
-    """The weights and the bias of one layer. The numbers of the weights' tensors."""
-    source, number, bias_number = operation.inputs[0], operation.inputs[1], operation.inputs[2]
+    """The weights and the bias of one layer: the numbers of their tensors."""
+    if len(operation.inputs) < 3 or operation.inputs[2] < 0:  # the runtime crashes on a depthwise one in int8
+        raise ModelError("the network has a layer without a bias, which is not recast")
+    source, number, bias_number = (int(one) for one in operation.inputs[:3])
     tensor, bias = graph.tensors[number], graph.tensors[bias_number]
-    if tensor.type != kinds.UINT8 or bias.type != kinds.INT32 or number in done:
+    if tensor.type != kinds.UINT8 or bias.type != kinds.INT32 or done & {number, bias_number}:
         raise ModelError("the network's weights are not uint8, each layer's its own, so it is not recast")
     old, (scale,), (zero,) = tree.buffers[tensor.buffer].data, tensor.quantization.scale, tensor.quantization.zeroPoint
     steps = np.asarray(old, np.uint8).reshape(tensor.shape).astype(np.int32) - int(zero)
@@ -98,7 +112,7 @@ def _recast_weights(tree: Any, graph: Any, operation: Any, axis: int | None, kin
     sums = np.asarray(tree.buffers[bias.buffer].data, np.uint8).view("<i4")
     tree.buffers[bias.buffer] = type(tree.buffers[0])(data=np.rint(sums / factors).astype("<i4").view(np.uint8))
     _quantised(bias, (float(graph.tensors[source].quantization.scale[0]) * scales).astype(np.float32), None if axis is None else 0)
-    return {number}
+    return {number, bias_number}
 
 
 def _quantised(tensor: Any, scales: NDArray[np.float32], axis: int | None) -> None:

@@ -1,5 +1,7 @@
 """uint8 → int8: exact where it can be, as near as it can be elsewhere, and no where it can't be."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from edged.vision.rewrite import flatbuffer
 from edged.vision.rewrite.proof import compare, golden_frames
 from edged.vision.rewrite.recast import recast, to_symmetric
 from tests.campaigns.mutations import mutated
-from tests.graphs import tiny_uint8
+from tests.graphs import Net, tiny_uint8
 from tests.shared import SHARED, needs_shared
 
 PUBLISHED = sorted((SHARED / "models").glob("mobilenet_v[12]*_quant.tflite")) if SHARED else []
@@ -71,6 +73,51 @@ def test_an_unknown_operation_is_named():
     tree = flatbuffer.read(tiny_uint8(1))
     tree.operatorCodes[0].builtinCode = flatbuffer.load_schema().BuiltinOperator.GATHER
     with pytest.raises(ModelError, match="the network has GATHER, which is not recast"):
+        recast(flatbuffer.write(tree))
+
+
+def two_depthwise() -> Any:
+    """The tree of a network with two layers alike, the tensors of both, (weights, bias) twice, and the layers."""
+    net = Net(np.random.default_rng(5), wide_channel=True)
+    net.graph.inputs = [net.tensor((1, 32, 32, 3), flatbuffer.load_schema().TensorType.UINT8, 1 / 128, 128)]
+    at = net.conv(net.graph.inputs[0], 8, 3, 2, 16)
+    tree = flatbuffer.read(net.classified(net.depthwise(net.depthwise(at, 16), 16), 16, 8, beta=5.0))
+    tensors, layers = tree.subgraphs[0].tensors, tree.subgraphs[0].operators[1:3]
+    return tree, [[tensors[n] for n in layer.inputs[1:]] for layer in layers], layers
+
+
+@pytest.mark.parametrize("shared", [(0,), (1,), (0, 1)])
+def test_tensors_that_share_a_buffer_are_each_recast_once(shared):
+    """Converters keep equal numbers once: neither weights nor biases may be changed for one layer and again for the next."""
+    tree, (first, second), _ = two_depthwise()
+    for part in range(2):  # the numbers are the same either way, and in two buffers or in one
+        tree.buffers[second[part].buffer].data = tree.buffers[first[part].buffer].data
+    apart = recast(flatbuffer.write(tree))
+    for part in shared:
+        second[part].buffer = first[part].buffer
+    together = recast(flatbuffer.write(tree))
+    constants = [
+        [(number, bytes(made.buffers[one.buffer].data)) for number, one in enumerate(made.subgraphs[0].tensors) if one.buffer]
+        for made in map(flatbuffer.read, (apart, together))
+    ]
+    assert constants[0] == constants[1]
+    figures = compare(Classifier(apart), Classifier(together), list(golden_frames()))
+    assert figures["apart"] == 0
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_layers_with_one_tensor_for_both_are_not_recast(which):
+    tree, _, layers = two_depthwise()
+    layers[1].inputs = [layers[0 if one == which else 1].inputs[one] for one in range(3)]
+    with pytest.raises(ModelError, match="each layer's its own"):
+        recast(flatbuffer.write(tree))
+
+
+@pytest.mark.parametrize("bias", [[], [-1]])
+def test_a_layer_without_a_bias_is_not_recast(bias):
+    tree, _, layers = two_depthwise()
+    layers[0].inputs = [*layers[0].inputs[:2], *bias]
+    with pytest.raises(ModelError, match="a layer without a bias"):
         recast(flatbuffer.write(tree))
 
 
