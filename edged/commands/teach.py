@@ -80,9 +80,10 @@ def make(
     pictures += [Picture(path, OTHER, crop) for path in _in_folders(others)]
     if marked:
         pictures += [Picture(path, label) for label, path in Marks(folder).pictures()]
+    pictures = list(dict.fromkeys(pictures))  # a folder that was given twice has no more pictures
     labels = tuple(dict.fromkeys([_to_label(one) for one in shown] + [one.label for one in pictures if one.label != OTHER]))
     with _TeachBar(hidden=as_json) as bar:
-        installed = store.find(base) if base else _best_base(settings, store, folder, bar)
+        installed = store.find_base(base) if base else _best_base(settings, store, folder, bar)
         sweep(store)
         plan = Plan(name, installed, labels, tuple(pictures))
         check_plan(plan)
@@ -207,7 +208,7 @@ def _best_base(settings: "Settings", store: "Store", folder: Path, bar: "_TeachB
 
 
 def _tell(taught: "Taught", kept: "Installed", report: Path, *, as_json: bool) -> None:
-    from edged.models.teach.report import to_interval
+    from edged.models.teach.report import to_rows
 
     for one in taught.lost:
         click.echo(printable(f"left out: {one.picture.path} {one.why}"), err=True)
@@ -217,9 +218,8 @@ def _tell(taught: "Taught", kept: "Installed", report: Path, *, as_json: bool) -
         click.echo(to_json({key: card[key] for key in keys} | {"path": str(kept.path), "report": str(report)}))
         return
     click.echo(f"{kept.card.name}, taught to {taught.plan.base.card.name}; right on pictures that were held out:")
-    for label, count, right in taught.counts():
-        low, high = to_interval(right, count)
-        click.echo(printable(f"  {label}: {right / max(1, count):.2f} ({low:.2f} to {high:.2f}), {right} of {count}"))
+    for row in to_rows(taught):
+        click.echo(printable(f"  {row.label}: {row.share:.2f} ({row.low:.2f} to {row.high:.2f}), {row.of}"))
     click.echo(f"{taught.named:.0%} of them get their name; of other things {taught.others_named:.0%} get one")
     click.echo(printable(f"report: {report}"))
     click.echo(printable(f"run it: edged use {kept.card.name}"))

@@ -246,7 +246,7 @@ def hold_against(card: Card, interface: Interface, where: str) -> None:
 
 
 def _named(card: Card, name: str) -> Card:
-    return card.model_copy(update={"name": check_name(name)}) if name else card
+    return card.model_copy(update={"name": check_name(name or card.name)})
 
 
 def _alike(card: Card, bare: Card) -> bool:

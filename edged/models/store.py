@@ -15,6 +15,7 @@ from edged.system.files import shipped
 from edged.system.text import printable
 
 _MOST_CARDS, _MOST_TOLD = 1000, 20  # of the state folder
+_SUFFIX = ".tflite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,15 @@ class Store:
         """A model by name or path, or the smallest of `family` for "auto". Hashes a file that is new. Raises ModelError."""
         if name_or_path == "auto":
             return self.open(self.smallest(family), labels_file)
-        if "/" in name_or_path or name_or_path.endswith(".tflite"):
+        if _is_path(name_or_path):
             return self._find_file(Path(name_or_path).expanduser(), labels_file)
         return self.open(self.held_by_name(name_or_path), labels_file)
+
+    def find_base(self, name_or_path: str) -> Installed:
+        """As `find`, of what something is built upon: of a bare file no labels are asked for, and it has none here."""
+        if _is_path(name_or_path):
+            return self._find_file(Path(name_or_path).expanduser(), "", is_base=True)
+        return self.find(name_or_path)
 
     def held(self) -> list[Held]:
         """Every model whose file is here, by name. A card in the state folder that can't be read is left out, see `damaged`."""
@@ -152,15 +159,15 @@ class Store:
         """A file turned out to be another one than it was: it is read again."""
         self._prints.forget(path)
 
-    def _find_file(self, path: Path, labels_file: str) -> Installed:
+    def _find_file(self, path: Path, labels_file: str, *, is_base: bool = False) -> Installed:
         try:
-            return self._open_file(path, labels_file)
+            return self._open_file(path, labels_file, is_base=is_base)
         except ModelError:
             if not self._prints.forget(path):
                 raise
-        return self._open_file(path, labels_file)  # nothing is refused for what is only remembered
+        return self._open_file(path, labels_file, is_base=is_base)  # nothing is refused for what is only remembered
 
-    def _open_file(self, path: Path, labels_file: str) -> Installed:
+    def _open_file(self, path: Path, labels_file: str, *, is_base: bool) -> Installed:
         """A bare file: its card is the catalogue's if its hash is known, else what the graph itself tells."""
         sha256, size = self._prints.sha256_of(path)
         card = self.by_sha256(sha256)
@@ -169,6 +176,8 @@ class Store:
                 facts = self._prints.graph_of(path)
             card = to_bare_card(path, sha256, size, facts)
             if not labels_file:
+                if is_base:
+                    return Installed(card, path, (), sha256, round(size / 1e6, 3))
                 raise ModelError(f"{path}: this file has no card, so it needs its labels: {_labels_cure(card)}")
         return Installed(card, path, self.labels_of(card, labels_file, path), sha256, round(size / 1e6, 3))
 
@@ -208,7 +217,7 @@ def to_facts_of(model: bytes, path: Path) -> GraphFacts:
 def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: str = "") -> Card:
     """A card with what the graph tells, and no accuracy. size: in bytes. Raises ModelError for a name that can't be one."""
     interface = facts.interface
-    name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "model")
+    name = check_name(name or to_name(path.stem))
     return Card(
         name=name,
         family="",
@@ -224,10 +233,29 @@ def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: st
     )
 
 
+def _is_path(name_or_path: str) -> bool:
+    """Whether a file is meant. No name of a model ends so, see check_name. Pure."""
+    return "/" in name_or_path or name_or_path.endswith(_SUFFIX)
+
+
+def to_name(stem: str) -> str:
+    """What a file without a card is called. Pure."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-")[:80]
+    while plain.lower().endswith(_SUFFIX):
+        plain = plain[: -len(_SUFFIX)].rstrip("._-")
+    return plain or "model"
+
+
 def check_name(name: str) -> str:
     """The name itself. Raises ModelError for one that can't be a model's, or a file's."""
     if not re.fullmatch(NAME, name) or name == "auto":
-        raise ModelError(f'"{name}" is no name for a model: letters, digits, "_", "-" and "." are allowed, and "auto" is taken')
+        shown = printable(name if len(name) <= 80 else f"{name[:20]}…")
+        raise ModelError(
+            f'"{shown}" is no name for a model: at most 80 letters, digits, "_", "-" and ".", none of the last three first, '
+            'and "auto" is taken'
+        )
+    if name.lower().endswith(_SUFFIX):  # what ends so is taken for a path where a model is chosen, see Store.find
+        raise ModelError(f'"{name}" is no name for a model, it is a file\'s: leave the {_SUFFIX} away')
     return name
 
 

@@ -1,11 +1,12 @@
 """What a taught model is worth, on one page: plain SVG, so that it needs no library. Pure."""
 
 import math
+from dataclasses import dataclass
 from html import escape
 
 from edged.models.teach.teach import Taught
 
-WIDTH = 760
+WIDTH = 890
 _BAR, _ROW, _LEFT = 360, 26, 190
 _LEAST_SURE = 12
 _MOST_CONFUSED = 12  # labels that the table of confusions has room for
@@ -13,7 +14,7 @@ _SHORT = 22  # characters of a label, and twice that of a file's name
 _FONT = 'font-family="sans-serif" font-size="13"'
 
 
-def to_interval(right: int, count: int) -> tuple[float, float]:
+def to_interval(right: float, count: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share."""
     if not count:
         return 0.0, 1.0
@@ -21,6 +22,27 @@ def to_interval(right: int, count: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One label: the share of its pictures that were told rightly, its 95 % interval, and what the two are of."""
+
+    label: str
+    share: float
+    low: float
+    high: float
+    of: str
+
+
+def to_rows(taught: Taught) -> list[Row]:
+    """Near copies count once in the interval: twenty frames of one moment tell no more than one does."""
+    made = []
+    for (label, count, right), different in zip(taught.counts(), taught.figures["different"], strict=True):
+        share = right / max(1, count)
+        copies = f", near copies of {different}" if different < count else ""
+        made.append(Row(label, share, *to_interval(share * different, different), f"{right} of {count}{copies}"))
+    return made
 
 
 def to_svg(taught: Taught) -> str:
@@ -53,17 +75,15 @@ def _heading(taught: Taught) -> tuple[list[str], int]:
 
 def _accuracies(taught: Taught, y: int) -> tuple[list[str], int]:
     parts = [_title(y, "Right, by label (the line is the 95 % interval)")]
-    for label, count, right in taught.counts():
+    for row in to_rows(taught):
         y += _ROW
-        low, high = to_interval(right, count)
-        share = right / max(1, count)
         parts += [
-            _text(20, y + 4, _cut(label)),
+            _text(20, y + 4, _cut(row.label)),
             f'<rect x="{_LEFT}" y="{y - 8}" width="{_BAR}" height="16" fill="#eee"/>',
-            f'<rect x="{_LEFT}" y="{y - 8}" width="{_BAR * share:.1f}" height="16" fill="#4477aa"/>',
-            _line(low, y, high, y),
-            *(_line(end, y - 5, end, y + 5) for end in (low, high)),
-            _text(_LEFT + _BAR + 14, y + 4, f"{share:.2f} ({low:.2f}–{high:.2f}), {right} of {count}"),
+            f'<rect x="{_LEFT}" y="{y - 8}" width="{_BAR * row.share:.1f}" height="16" fill="#4477aa"/>',
+            _line(row.low, y, row.high, y),
+            *(_line(end, y - 5, end, y + 5) for end in (row.low, row.high)),
+            _text(_LEFT + _BAR + 14, y + 4, f"{row.share:.2f} ({row.low:.2f}–{row.high:.2f}), {row.of}"),
         ]
     return parts, y + 12
 

@@ -14,6 +14,7 @@ from edged.errors import ModelError
 from edged.models.classify import PICTURE_LIMIT_S
 from edged.models.labels import LONGEST_LABEL, RESERVED
 from edged.models.store import Installed, check_name
+from edged.models.teach.figures import is_consistent
 from edged.process.sandbox import SandboxError, ThrowAway, handed_over, to_owner
 from edged.system.files import LARGEST_BYTES, read_model, shipped
 from edged.system.shapes import LARGEST_PICTURE_PIXELS
@@ -22,11 +23,12 @@ Crop = Literal["full", "centre", "letterbox"]
 
 OTHER = "other"
 FEWEST, MOST = 8, 500  # pictures of a label
+MOST_PICTURES = 1500  # altogether: they take 400 MB with the largest of the bundled bases
 FEWEST_OTHERS = 20  # without a bank
 MOST_LABELS = 50
 COMMANDS = ("mark", "marks", "forget")
 _LOAD_LIMIT_S = 60.0
-_TEACH_LIMIT_S = 600.0
+_TEACH_LIMIT_S = 2000.0
 _CRASHES_IN_A_ROW = 3
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT", "OPENCV_IO_MAX_IMAGE_PIXELS": str(LARGEST_PICTURE_PIXELS)}
 
@@ -119,6 +121,11 @@ def check_plan(plan: Plan) -> None:
         )
     if len(plan.labels) > MOST_LABELS:
         raise ModelError(f"{len(plan.labels)} labels are more than the {MOST_LABELS} that can be taught")
+    if len(plan.pictures) > MOST_PICTURES:
+        raise ModelError(
+            f"{len(plan.pictures):,} pictures are more than the {MOST_PICTURES:,} that are taken altogether; "
+            "20 to 50 of each label are good"
+        )
     for label in (*plan.labels, OTHER):
         count = sum(picture.label == label for picture in plan.pictures)
         if count > MOST:
@@ -157,18 +164,6 @@ def teach(plan: Plan, on_step: Callable[[str, int, int], None] = lambda *_: None
     if not is_consistent(figures, len(plan.labels), len(taught)):
         raise ModelError("the process that teaches gave figures that do not belong together")
     return Taught(plan, model, figures, taught, others, lost)
-
-
-def is_consistent(figures: dict[str, Any], labels: int, pictures: int) -> bool:
-    """Whether the figures of the word "taught" can be true of so many labels and pictures, and be a card's. Pure."""
-    rows, named, best = figures["confusion"], figures["named"], figures["best"]
-    if len(rows) != labels or len(named) != labels or any(len(row) != labels for row in rows):
-        return False
-    if len(best) != pictures or len(figures["scores"]) != pictures or any(one >= labels for one in best):
-        return False
-    is_counted = sum(map(sum, rows)) == pictures and all(one <= sum(row) for one, row in zip(named, rows, strict=True))
-    is_card = 0 < figures["leave"] <= figures["enter"] and figures["margin"] < 1
-    return is_counted and is_card and figures["others_named"] <= figures["others"]
 
 
 def _look(plan: Plan, on_step: Callable[[str, int, int], None]) -> tuple[list[tuple[Picture, bytes]], list[Lost]]:

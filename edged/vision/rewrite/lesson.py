@@ -26,7 +26,7 @@ from edged.vision.rewrite.flatbuffer import NoSchemaError
 from edged.vision.rewrite.trunk import Floats, Trunk
 
 MEMORY_MB = 512
-CPU_S = 600
+CPU_S = 1800  # thirty pictures of each of fifty labels take 100 s on x86-64, and a Pi Zero 2 W ten times that
 OTHER = -1  # the label of what is none of those that are taught
 FEWEST_DIFFERENT = 3  # pictures of a label that are no near copies of one another
 ALIKE = 0.6  # two labels that are told apart no better than this are the same to the base; by chance it is 0.5

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 from tests.things import album, draw
 
@@ -143,6 +144,14 @@ def test_copies_of_one_picture_are_no_twenty_pictures(config: Path, things: dict
     assert 'the pictures of "bars" are near copies of only 1' in said
 
 
+def test_a_folder_that_is_given_twice_has_no_more_pictures(config: Path, things: dict[str, Path]) -> None:
+    twice = ("--label", f"discs={things['discs']}")
+    told = json.loads(
+        teach("x", {thing: things[thing] for thing in ("discs", "bars")}, *twice, *BASE, "--json", config=config).stdout
+    )
+    assert told["taught"]["pictures"] == {"discs": 12, "bars": 12}
+
+
 def test_without_a_name_it_is_asked_for(config: Path, things: dict[str, Path]) -> None:
     done = edged("teach", "--label", f"a={things['discs']}", config=config, code=2)
     assert "the model needs a name" in done.stderr
@@ -167,6 +176,16 @@ def test_a_published_network_can_be_the_base_with_others(base: str, config: Path
     told = json.loads(teach("x", two, "--base", "theirs", "--other", others, "--json", config=config).stdout)
     assert told["taught"]["accuracy"] >= 0.9
     edged("models", "verify", "x", "--again", config=config)
+
+
+def test_a_file_that_nobody_knows_can_be_the_base_without_its_labels(config: Path, things: dict[str, Path], tmp_path: Path) -> None:
+    """What it called its scores is not taught: there is no option for it either."""
+    (tmp_path / "own.tflite").write_bytes(shipped("models", "home_0.25_96.tflite").read_bytes() + b"\0")
+    two, others = {thing: things[thing] for thing in ("discs", "bars")}, album(tmp_path / "others", "chequers", 24)
+    done = teach("x", two, "--base", tmp_path / "own.tflite", "--other", others, "--json", config=config)
+    told = json.loads(done.stdout)
+    assert told["based_on"]["name"] == "own"
+    assert "x: ok" in edged("models", "verify", "x", "--again", config=config).stdout
 
 
 def test_a_base_that_can_not_be_taught_is_refused(config: Path, things: dict[str, Path], tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from edged.errors import ModelError, WriteError
 from edged.models.install import Wish, add, remove, verify
 from edged.models.measurements import Measured, Measurements, Verdict
-from edged.models.store import Store
+from edged.models.store import Store, check_name, to_name
+from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 
 MODELS = SHARED / "models" if SHARED else Path()
@@ -138,3 +140,27 @@ def test_the_ledger_remembers_and_survives_damage(tmp_path: Path) -> None:
     assert ledger.verdict("a") is None
     ledger.enter("b", measured)
     assert Measurements(tmp_path).measured("b") == measured
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("gate", "gate"),
+        ("my gate (2)", "my_gate_2"),
+        ("gate.tflite", "gate"),
+        ("a.TFLITE.tflite", "a"),
+        (".tflite", "tflite"),
+        ("ä", "model"),
+    ],
+)
+def test_what_a_bare_file_is_called_is_no_path(stem: str, name: str) -> None:
+    """A name that ends as a file's does would be taken for a path by everything that looks for it."""
+    assert check_name(to_name(stem)) == name
+
+
+def test_a_card_can_not_bring_a_name_that_is_a_path(store: Store, tmp_path: Path) -> None:
+    model = shipped("models", "home_0.25_96.tflite")
+    card = Store(tmp_path).find("home_0.25_96").card.model_copy(update={"name": "own.tflite", "file": ""})
+    (tmp_path / "own.toml").write_text(tomlkit.dumps(card.to_toml()))
+    with pytest.raises(ModelError, match=r"it is a file's: leave the \.tflite away"):
+        add(store, model, Wish(card=tmp_path / "own.toml"), None)

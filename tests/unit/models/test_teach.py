@@ -10,6 +10,7 @@ import pytest
 from edged.errors import ModelError
 from edged.models.store import Store
 from edged.models.teach import marks as marks_module
+from edged.models.teach.figures import is_consistent
 from edged.models.teach.marks import Marks
 from edged.models.teach.report import to_interval, to_svg
 from edged.models.teach.teach import (
@@ -23,7 +24,6 @@ from edged.models.teach.teach import (
     check_label,
     check_plan,
     find_bank,
-    is_consistent,
 )
 from edged.system.files import write_file
 
@@ -47,6 +47,8 @@ def test_a_good_plan_is_fine(plan: Plan) -> None:
         ({"name": "forget"}, "edged teach forget is a command"),
         ({"name": "auto"}, "is no name for a model"),
         ({"name": "../gate"}, "is no name for a model"),
+        ({"name": "x" * 81}, '"xxxxxxxxxxxxxxxxxxxx…" is no name for a model: at most 80 letters'),
+        ({"name": "gate.tflite"}, "it is a file's: leave the .tflite away"),
         ({"labels": ("open",)}, 'at least two labels, and there is only "open"'),
         ({"labels": ()}, "at least two labels, and there is none"),
         ({"labels": ("open", "none")}, "means that no label is seen"),
@@ -75,6 +77,15 @@ def test_too_many_pictures_are_said(plan: Plan) -> None:
     many = tuple(Picture(Path(f"/open/{n}.jpg"), "open") for n in range(MOST + 1))
     with pytest.raises(ModelError, match="are the most that are taken"):
         check_plan(replace(plan, pictures=many + plan.pictures))
+
+
+def test_too_many_pictures_altogether_are_said_before_one_is_opened(plan: Plan) -> None:
+    """The process that learns from them would be out of memory, after all of them were looked at."""
+    labels = tuple(f"label {n}" for n in range(12))
+    pictures = tuple(Picture(Path(f"/{label}/{n}.jpg"), label) for label in labels for n in range(126))
+    with pytest.raises(ModelError, match="1,512 pictures are more than the 1,500 that are taken altogether"):
+        check_plan(replace(plan, labels=labels, pictures=pictures))
+    check_plan(replace(plan, labels=labels, pictures=pictures[:1500]))
 
 
 def test_a_base_without_a_bank_needs_others(plan: Plan, tmp_path: Path) -> None:
@@ -177,12 +188,19 @@ def test_the_report_is_an_svg_with_every_figure(plan: Plan) -> None:
     assert "\x1b" not in svg and svg.encode()
 
 
+def test_near_copies_count_once_in_the_interval(plan: Plan) -> None:
+    """Twenty frames of one moment tell no more than one does: the interval is that of four pictures."""
+    one = taught(plan)
+    text = " ".join(ElementTree.fromstring(to_svg(replace(one, figures=one.figures | {"different": [4, 20]}))).itertext())
+    assert "0.90 (0.42–0.99), 18 of 20, near copies of 4" in text and "0.75 (0.53–0.89), 15 of 20 " in f"{text} "
+
+
 def test_a_report_of_many_labels_names_the_worst_pairs(plan: Plan) -> None:
     labels = tuple(f"label {n} with a rather long name & more" for n in range(20))
     one = taught(plan)
     confusion = [[0] * 20 for _ in range(20)]
     confusion[3][4] = 7
-    figures = one.figures | {"confusion": confusion, "named": [0] * 20, "best": [0] * 40}
+    figures = one.figures | {"confusion": confusion, "named": [0] * 20, "best": [0] * 40, "different": [0] * 20}
     svg = to_svg(replace(one, plan=replace(plan, labels=labels), figures=figures))
     assert "7 × label 3 with a rather" in " ".join(ElementTree.fromstring(svg).itertext())
 
@@ -202,6 +220,8 @@ def test_wilson_s_interval(right: int, count: int, low: float, high: float) -> N
         {"confusion": [[2**53 - 1, 2], [5, 15]]},
         {"named": [15]},
         {"named": [15, 2**53 - 1]},
+        {"different": [20]},
+        {"different": [21, 20]},
         {"others_named": 901},
         {"others": 0},
         {"enter": 0, "leave": 0},
