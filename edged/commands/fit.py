@@ -10,7 +10,9 @@ from edged.system.text import to_json
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
+)
 @click.option("--family", metavar="NAME", help="What to choose among; without it model.family.")
 @click.option("--latency-ms", type=float, help="Instead of the config's budget.latency_ms; so too the next four.")
 @click.option("--memory-mb", type=float)
@@ -19,7 +21,9 @@ from edged.system.text import to_json
 @click.option("--min-top1", type=float)
 @click.option("--again", is_flag=True, help="Measure anew what was measured before.")
 @click.option("--nice", type=click.IntRange(0, 19), default=0, help="Lower priority while measuring.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also draw accuracy against latency, as SVG.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, readable=False), metavar="FILE", help="Also draw accuracy against latency, as SVG."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 def command(
     config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None
@@ -40,6 +44,7 @@ def command(
     settings = load_settings(config)
     camera, model = settings.camera, settings.model
     given = {name: limit for name, limit in limits.items() if limit is not None}
+    check_limits(given)
     as_auto = settings.model_copy(update={"model": model.model_copy(update={"name": "auto"})})
     budget = replace(to_budget(as_auto, spare_memory_mb()), **given)
     scene = Scene.of_camera(camera.kind, camera.width_px, camera.height_px, WHOLE, camera.crop)
@@ -60,8 +65,17 @@ def command(
     return OK if fit.chosen else UNAVAILABLE
 
 
+def check_limits(given: dict[str, float]) -> None:
+    """By the config's own rules for each of them. Raises UsageError."""
+    from edged.config.parts import to_budget_fault
+
+    if fault := to_budget_fault(given):
+        raise click.UsageError(f"--{fault.keys[-1].replace('_', '-')}: {fault.what}")
+
+
 def _print(told: dict[str, Any]) -> None:
-    from edged.commands.models import print_table, to_cell
+    from edged.commands.models import print_table
+    from edged.system.table import to_cell
 
     figures = ("top-1\n(card)", "ms\npredicted", "p50 ms\nmeasured", "p95 ms\nmeasured", "memory MB\nmeasured", "file\nMB")
     headings = ("candidate", *figures, "threads", "int8", "fits", "why not")

@@ -1,6 +1,7 @@
 """edged models: which models there are, and bringing them here."""
 
 import json
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.system.table import to_cell, to_table
 from edged.system.text import counted, printable_lines, to_json
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from edged.models.card import Card
     from edged.models.store import Store
 
-_config = click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
+_FILE = click.Path(path_type=Path, readable=False)  # what may not be read is said in our own words
+_config = click.option("-c", "--config", type=_FILE, help="The config file; without it /etc/edged/edged.toml.")
 _json = click.option("--json", "as_json", is_flag=True, help="JSON for machines.")
 
 
@@ -65,9 +68,15 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-l", "--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line; wins over the card's.")
-@click.option("--card", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with the model's card.")
+@click.argument("file", type=_FILE)
+@click.option(
+    "-l",
+    "--labels",
+    type=_FILE,
+    metavar="FILE",
+    help="One label a line; wins over the card's.",
+)
+@click.option("--card", type=_FILE, metavar="FILE", help="A TOML file with the model's card.")
 @click.option("--as", "name", default="", metavar="NAME", help="Its name; a name of the catalogue vouches that it is that model.")
 @_config
 @_json
@@ -194,28 +203,14 @@ def to_rows(store: "Store") -> list[dict[str, Any]]:
     return rows
 
 
-def to_cell(value: object) -> str:
-    """Pure."""
-    if value is None or value is False:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def print_table(headings: tuple[str, ...], rows: list[list[str]]) -> None:
     """Lined up for a terminal; tab-separated for a pipe, so that cut and awk can read it."""
     if not sys.stdout.isatty():
         for row in ([heading.replace("\n", " ") for heading in headings], *rows):
             click.echo("\t".join(row))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None)
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading in ("name", "candidate"))
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    for line in to_table(headings, rows, shutil.get_terminal_size().columns):
+        click.echo(line)
 
 
 class _Bar:

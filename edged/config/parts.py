@@ -4,9 +4,12 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from edged.config.checks import is_loopback
+from edged.config.faults import Fault, to_fault
 from edged.config.reading import Settings
-from edged.config.settings import MqttSection
+from edged.config.settings import BudgetSection, MqttSection
 from edged.decision import Rules, Thresholds, to_thresholds, to_watched
 from edged.delivery.broker.access import Access
 from edged.models.admission import Scene
@@ -52,6 +55,16 @@ def to_rules(settings: Settings, card: Card, labels: tuple[str, ...]) -> Rules:
         ignore=frozenset(decision.ignore),
         groups=groups,
     )
+
+
+def to_budget_fault(given: dict[str, float]) -> Fault | None:
+    """What is wrong with limits that a person gives in place of the file's, each for itself."""
+    try:
+        BudgetSection.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return to_fault({**first, "loc": ("budget", *first["loc"])}, Settings)
+    return None
 
 
 def to_budget(settings: Settings, free_mb: float) -> Budget:

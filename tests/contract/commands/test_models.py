@@ -13,6 +13,7 @@ from edged.models import install
 from edged.models.store import Store
 from edged.rollout.override import save_override, to_override
 from edged.system.files import shipped
+from tests.terminal import in_terminal
 
 
 @pytest.fixture
@@ -36,6 +37,16 @@ def test_list_and_show(config: Path) -> None:
     assert shown["macs_deviation"] == pytest.approx(0.125, abs=0.01)
     lines = edged("models", "list", "--all", config=config).stdout.splitlines()
     assert len(lines) == len(rows) + 1 and lines[0].startswith("name\tpx\t")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize("words", [("models", "list"), ("fit", "--latency-ms", "0.001")])
+def test_a_table_is_whole_in_a_terminal_of_any_width(config: Path, words: tuple[str, ...], columns: int) -> None:
+    """Before, the standard 80 columns of a terminal gave `3.0…` for a figure, and a reason in columns of four letters."""
+    _, said = in_terminal(*words, "-c", config, columns=columns)
+    table = said[: said.index("more models can" if "list" in words else "budget:")]
+    assert "…" not in table and "home_1.0_192" in table
+    assert ("  px: 96, " in table or "  top-1 (card): " in table) is (columns < (60 if "list" in words else 100))
 
 
 def test_verify_finds_the_bundled_models_sound(config: Path) -> None:

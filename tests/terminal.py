@@ -1,0 +1,55 @@
+"""A command in a terminal of its own: of any width, with a person who answers its questions."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+END, INTERRUPT = b"\x04", b"\x03"  # what Ctrl-D and Ctrl-C send
+_DEADLINE_S = 60.0
+
+
+def in_terminal(
+    *arguments: object, columns: int = 80, answers: Sequence[tuple[str, bytes]] = (), cwd: Path | None = None
+) -> tuple[int, str]:
+    """The exit code of `edged ARGUMENTS`, and all that the terminal showed. answers: what is typed once that text was shown."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    command = [sys.executable, "-m", "edged", *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    running = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    killer = threading.Timer(_DEADLINE_S, running.kill)
+    killer.start()
+    said, seen, left = b"", 0, list(answers)
+    try:
+        with contextlib.suppress(OSError):  # the terminal's end
+            while part := os.read(ours, 4096):
+                said += part
+                while left and (at := said.find(left[0][0].encode(), seen)) >= 0:
+                    seen = at + len(left[0][0].encode())
+                    os.write(ours, left.pop(0)[1])
+        code = running.wait()
+    finally:
+        killer.cancel()
+        os.close(ours)
+    assert code != -signal.SIGKILL, f"it waits: {said.decode()}"
+    assert not left, f"it never said {left[0][0]}: {said.decode()}"
+    return code, said.decode().replace("\r\n", "\n")
