@@ -25,9 +25,17 @@ def command() -> None:
 
 
 @command.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Take model, crop and region from this config.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="Take model, crop and region from this config."
+)
 @click.option("-m", "--model", metavar="NAME|PATH", help="An installed or bundled model, or a .tflite file.")
-@click.option("-l", "--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line; wins over the card's.")
+@click.option(
+    "-l",
+    "--labels",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="One label a line; wins over the card's.",
+)
 @click.option("--size", callback=to_size, default="640x480", show_default=True, metavar="WxH", help="Of the camera's frame.")
 @click.option(
     "--format", "layout", type=click.Choice(["bgr", "nv12", "yuv420", "mjpeg"]), default="bgr", show_default=True,

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
-@click.option("--changed", is_flag=True, help="Only the keys that differ from the defaults.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
+)
+@click.option("--changed", is_flag=True, help="Only the keys that differ from the defaults; with --json too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, notes, settings, origins, override.")
 def command(config: Path | None, changed: bool, as_json: bool) -> None:
     """Name every fault of a config, or show what each key came to and where it was set. The last line is the verdict."""
@@ -39,14 +41,17 @@ def command(config: Path | None, changed: bool, as_json: bool) -> None:
     override, tuned = load_override(settings), load_tuned(settings).values
     if hint := to_hint(reading.source):
         click.echo(hint, err=True)
+    differing = to_changed(reading)
     if as_json:
         values = settings.model_dump(mode="json", by_alias=True)
         values["camera"]["source"] = shown_address(settings.camera.source)
-        answer = {"ok": True, "faults": [], "notes": notes, "settings": values, "origins": settings.origins}
+        origins = settings.origins
+        if changed:
+            values, origins = only(values, differing), {key: where for key, where in origins.items() if key in differing}
+        answer = {"ok": True, "faults": [], "notes": notes, "settings": values, "origins": origins}
         wins = override.model_dump(include={"wish", "door"}) if override else None
         click.echo(to_json(answer | {"override": wins, "tuned": tuned}))
         return
-    differing = to_changed(reading)
     rows = [row for row in to_rows(settings) if not changed or row[0] in differing]
     if is_terminal := sys.stdout is not None and sys.stdout.isatty():
         _print_table(rows)
@@ -86,6 +91,19 @@ def to_changed(reading: "Reading") -> set[str]:
     default = {to_name(keys): value for keys, value in leaves(to_settings(Source()).settings)}
     mine = {to_name(keys): value for keys, value in leaves(reading.settings)}
     return {key for key in to_set_keys(reading) if key not in default or default[key] != mine[key]}
+
+
+def only(values: dict[str, Any], keys: set[str], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Of these nested tables what stands at the keys. Pure."""
+    from edged.config.reading import to_name
+
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if to_name((*above, name)) in keys:
+            kept[name] = value
+        elif isinstance(value, dict) and (inner := only(value, keys, (*above, name))):
+            kept[name] = inner
+    return kept
 
 
 def to_set_keys(reading: "Reading") -> set[str]:

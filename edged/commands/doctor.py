@@ -20,8 +20,15 @@ _ORDER = ("fail", "warn", "ok", "skipped")
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config file; without it /etc/edged/edged.toml.")
-@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="Write all that a helper needs into one text file.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Write all that a helper needs into one text file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A list of objects: check, state (ok, warn, fail, skipped), found, cure.")
 def command(config: Path | None, bundle: Path | None, as_json: bool) -> int:
     """Look for everything that goes wrong on a Pi, and print the command that cures it. Exit 1 when something fails.

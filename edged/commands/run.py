@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="The config file, else /etc/edged/edged.toml, else the defaults."
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, readable=False),
+    help="The config file, else /etc/edged/edged.toml, else the defaults.",
 )
 @click.option("--instance", metavar="NAME", help="The config is /etc/edged/NAME.toml: how systemd starts a second camera's daemon.")
 @click.option("-v", "--verbose", is_flag=True, help="Also log what the libraries say.")

@@ -4,6 +4,7 @@ tomllib gives values and no positions. So each statement (one header, or one `ke
 also parsed alone, by the same tomllib: what appears is what that line brings. The two can't disagree about the grammar.
 """
 
+import codecs
 import contextlib
 import errno
 import grp
@@ -151,6 +152,8 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> str:
+    if data.startswith(codecs.BOM_UTF8):
+        raise ConfigError([f"{path}:1: begins with a byte order mark; save the file as UTF-8 without one"], [1])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -161,7 +164,7 @@ def _decode(path: Path, data: bytes) -> str:
 def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """(line, text, parsed alone) of each statement; None for what never becomes TOML, which is the last one then."""
     start, whole, parsed = 0, "", 0
-    for line, part in enumerate(text.split("\n"), start=1):
+    for line, part in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):  # as tomllib does
         if not whole and (not part.strip() or part.lstrip(" \t").startswith("#")):
             continue
         start, whole = (start, f"{whole}\n{part}") if whole else (line, part)

@@ -66,6 +66,8 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "key twice": ("[camera]\nfps = 1\nfps = 2\n", [(3, "", "not TOML")]),
     "table twice": ("[camera]\nfps = 1\n[mqtt]\n[camera]\n", [(4, "", "not TOML")]),
     "not UTF-8": (b"# x\ndevice = 'K\xfcche'\n", [(2, "", "not UTF-8")]),
+    "a byte order mark": (b"\xef\xbb\xbfdevice = 'x'\n", [(1, "", "byte order mark; save the file as UTF-8 without one")]),
+    "line ends of Windows": ("[camera]\r\n\r\nfps = 'x'\r\n", [(3, "camera.fps", "must be a number")]),
     "zero bytes": (b"\0\0\0\0", [(1, "", "not TOML")]),
     "leave above enter": ("[decision]\nenter = 0.5\nleave = 0.6\n", [(3, "decision.leave", "0.6 is above enter = 0.5")]),
     "k above n": ("[decision]\nn = 2\nk = 3\n", [(3, "decision.k", "3 of the last n = 2")]),
@@ -303,6 +305,18 @@ def test_changed_shows_what_differs_and_nothing_else(tmp_path: Path) -> None:
         f"mqtt.port = 1884  # {path}:5",
         f"profile.night.camera.fps = 1.0  # {path}:7",
     ]
+
+
+def test_changed_is_also_what_a_program_gets(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("[camera]\nfps = 2.0\nbuffers = 4\n[profile.night]\nfrom = '22:00'\nuntil = '06:00'\n")
+    told = json.loads(edged("check", "--changed", "--json", "-c", path).stdout)
+    assert told["settings"] == {"camera": {"fps": 2.0}, "profile": {"night": {"from": "22:00", "until": "06:00"}}}
+    assert told["origins"] == {
+        "camera.fps": f"{path}:2",
+        "profile.night.from": f"{path}:5",
+        "profile.night.until": f"{path}:6",
+    }
 
 
 @pytest.mark.skipif(SYSTEM_FILE.exists(), reason=f"this machine has {SYSTEM_FILE}")

@@ -1,5 +1,6 @@
 """A config that is named with -c and can't be read: every command that takes one says so, and looks at no other daemon's folder."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,10 +49,12 @@ TAKES_ONE = {
 }
 
 
-def edged(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edged", *words], capture_output=True, text=True, timeout=120, check=False, cwd=folder
-    )
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteuid() == 0 else []  # a root like others
+
+
+def edged(*words: str, folder: Path, by: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*(by or []), sys.executable, "-m", "edged", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
 
 
 def test_the_table_is_walked() -> None:
@@ -68,6 +71,24 @@ def test_a_config_that_is_not_there_is_said(words: tuple[str, ...], tmp_path: Pa
         "'edged init -c FILE' writes one\n"
     )
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", sorted(TAKES_ONE.keys() - _OTHERWISE.keys()), ids=" ".join)
+def test_a_config_that_may_not_be_read_is_said(words: tuple[str, ...], tmp_path: Path) -> None:
+    """By the one sentence and code of a config, and not as a wrong option: click would look first."""
+    closed = tmp_path / "closed.toml"
+    closed.touch(0o000)
+    given = [*(word for word in words if word != "NAME"), *words_of(TAKES_ONE[words]), "-c", str(closed)]
+    done = edged(*given, folder=tmp_path, by=WITHOUT_RIGHTS)
+    assert (done.returncode, done.stdout) == (CONFIG, ""), done.stderr
+    assert done.stderr.startswith(f"{closed}: cannot be read: Permission denied; only ") and done.stderr.count("\n") == 1
+
+
+def test_no_path_is_looked_at_before_the_command_is() -> None:
+    """The same for pictures, labels and what is written: each command says it in its own words."""
+    paths = [(words, one.name, one.type) for words, command in walked(cli) for one in command.params]  # type: ignore[arg-type]
+    ours = [(words, name) for words, name, kind in paths if isinstance(kind, click.Path) and not kind.exists and kind.readable]
+    assert ours == []
 
 
 def test_the_doctor_has_it_among_its_findings(tmp_path: Path) -> None:
