@@ -114,7 +114,7 @@ def _code() -> int:
 
 def _usage(error: click.UsageError) -> str:
     usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
-    return f"{usage}edged: {error.format_message()}"
+    return f"{usage}edged: {' '.join(error.format_message().split())}"
 
 
 def _say(text: str) -> None:

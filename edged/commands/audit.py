@@ -8,18 +8,20 @@ from typing import Any
 
 import click
 
+from edged.commands.watch import to_filter, to_host, to_seconds
+
 _LONGEST_LINE = 8 << 20  # of `edged watch --json`; a picture is not in it
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})
-@click.argument("capture", required=False, type=click.Path(path_type=Path))
-@click.option("-h", "--host", default="localhost", show_default=True, help="The broker to listen to.")
+@click.argument("capture", required=False, type=click.Path(path_type=Path, readable=False))
+@click.option("-h", "--host", default="localhost", show_default=True, callback=to_host, help="The broker to listen to.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
-@click.option("-t", "--topic", default="edged/#", show_default=True, help="What to subscribe to.")
+@click.option("-t", "--topic", default="edged/#", show_default=True, callback=to_filter, help="What to subscribe to.")
 @click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate of the broker's authority.")
-@click.option("--seconds", default=60.0, show_default=True, help="How long to listen; 0 = until Ctrl-C.")
+@click.option("--seconds", default=60.0, show_default=True, callback=to_seconds, help="How long to listen; 0 = until Ctrl-C.")
 @click.option("--from-start", is_flag=True, help="Also miss what came before the first message that was seen of a boot.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: boots, foreign.")
 def command(

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import tomlkit
 
-from edged.commands.watch import to_line
+from edged.commands.watch import to_line, to_seconds
 from edged.errors import UnavailableError
 from edged.system.files import shipped
 
@@ -39,7 +39,7 @@ _SHORT = 12  # characters of a label in the closing line
 
 
 @click.command()
-@click.option("--seconds", type=float, default=30.0, show_default=True, help="How long; 0 = until Ctrl-C.")
+@click.option("--seconds", type=float, default=30.0, show_default=True, callback=to_seconds, help="How long; 0 = until Ctrl-C.")
 @click.option("--camera", help="A camera instead of the photographs: its number (0) or a device, address or file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each MQTT message.")
 def command(seconds: float, camera: str | None, as_json: bool) -> None:

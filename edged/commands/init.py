@@ -3,22 +3,34 @@
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edged.errors import EdgedError, UnavailableError
+from edged.system.text import printable_lines
 
 if TYPE_CHECKING:
     from edged.config.reading import Reading
+    from edged.delivery.broker.reconnect import Down
     from edged.vision.cameras.attached import AttachedCamera
 
+Answer = TypeVar("Answer")
+_INSTALL_UNITS = "sudo edged service install --no-start && "
 _UNITS = ("usr/lib/systemd/system/edged.service", "lib/systemd/system/edged.service", "etc/systemd/system/edged.service")
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), default="edged.toml", show_default=True, help="The file to write.")
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, readable=False),
+    default="edged.toml",
+    show_default=True,
+    help="The file to write.",
+)
 @click.option("--camera", help="A number (0), a device, an address (rtsp://…), a folder or file; without it what is found.")
 @click.option("--broker", metavar="HOST[:PORT]", help="Without it the one on this machine.")
 @click.option("--device", metavar="NAME", help="Name in the topics; without it the host name.")
@@ -49,11 +61,15 @@ def command(
             "'edged init -c FILE' writes another"
         )
     asks = not yes and sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
-    keys, camera_name = _choose_camera(camera, asks=asks)
-    _tell("camera", f"{keys['kind']} {shown_address(keys['source'])}" + (f" ({camera_name})" if camera_name else ""))
-    host, port, fault = _choose_broker(broker, user, password_file, asks=asks)
-    _tell("broker", f"{host}:{port} " + (f"does not answer yet ({fault}); events wait for it" if fault else "answers"))
-    device = device or _choose_device(asks=asks)
+    try:
+        keys, camera_name = _choose_camera(camera, asks=asks)
+        _tell("camera", f"{keys['kind']} {shown_address(keys['source'])}" + (f" ({camera_name})" if camera_name else ""))
+        host, port, down = _choose_broker(broker, user, password_file, asks=asks)
+        _tell("broker", f"{_place(host, port)} {_how(down)}")
+        device = device or _choose_device(config, asks=asks)
+    except click.Abort:  # Ctrl-C or Ctrl-D, and the cursor stands behind the question
+        click.echo("\nnothing was written", err=True)
+        raise
     text = to_first_config(
         device=device,
         camera=keys,
@@ -68,7 +84,7 @@ def command(
     _tell("config", f"{config} is written")
     if not no_look:
         _tell("it sees", _look(reading))
-    _print_next(config, host, port, device, has_broker=not fault, has_user=bool(user))
+    _print_next(config, host, has_broker=down is None or down.by_broker, has_user=bool(user) or (down is None and _is_here(host)))
 
 
 def _tell(what: str, said: str) -> None:
@@ -82,13 +98,18 @@ def _choose_camera(named: str | None, *, asks: bool) -> tuple[dict[str, str], st
     from edged.config.edit import to_camera_keys
     from edged.vision.cameras.attached import find_attached
 
+    def to_sound_keys(text: str) -> dict[str, str]:
+        keys = to_camera_keys(text)
+        return _sound({"camera": keys}, keys)
+
     if named is not None:
-        return to_camera_keys(named), ""
+        return to_camera_keys(named), ""  # with all else, before anything is written
     found = find_attached()
     if not found.cameras:
         if asks:
             click.echo(f"no camera was found: {found.no_picamera2}", err=True)
-            return to_camera_keys(click.prompt("camera (a device, rtsp://…, or a folder of pictures)")), ""
+            question = "camera (a device, rtsp://…, or a folder of pictures)"
+            return _ask(question, None, to_sound_keys), ""
         raise UnavailableError(
             f"no camera was found: {found.no_picamera2}; no /dev/video* that films either; "
             "name one: edged init --camera rtsp://… (or a device, or a folder of pictures)"
@@ -106,48 +127,97 @@ def _ask_which(cameras: "tuple[AttachedCamera, ...]") -> "AttachedCamera":
     return cameras[int(number) - 1]
 
 
-def _choose_broker(named: str | None, user: str, password_file: str, *, asks: bool) -> tuple[str, int, str]:
-    """Host, port, and why it does not answer. Raises UsageError for what is no host."""
+def _choose_broker(named: str | None, user: str, password_file: str, *, asks: bool) -> "tuple[str, int, Down | None]":
+    """Host, port, and why it does not take us. Raises UsageError or ConfigError for what is no host."""
     from edged.delivery.broker.access import Access
     from edged.delivery.broker.subscriber import greet
 
     host, port = _to_place(named or "localhost")
-    fault = greet(Access(host=host, port=port, version=4, user=user, password_file=password_file))
-    if fault and named is None and asks:
-        click.echo(f"no broker on this machine: {fault}", err=True)
-        host, port = _to_place(click.prompt("broker's name or address", default="localhost"))
-        fault = greet(Access(host=host, port=port, version=4, user=user, password_file=password_file))
-    return host, port, fault
+    down = greet(Access(host=host, port=port, version=4, user=user, password_file=password_file))
+    if down is not None and not down.by_broker and named is None and asks:
+        click.echo(f"no broker on this machine: {down.reason}", err=True)
+        host, port = _ask("broker's name or address", "localhost", _to_place)
+        down = greet(Access(host=host, port=port, version=4, user=user, password_file=password_file))
+    return host, port, down
+
+
+def _how(down: "Down | None") -> str:
+    if down is None:
+        return "answers"
+    return f"{'does not take us' if down.by_broker else 'does not answer'} yet ({down.reason}); events wait for it"
+
+
+def _is_here(host: str) -> bool:
+    return host in ("localhost", "127.0.0.1", "::1")
 
 
 def _to_place(text: str) -> tuple[str, int]:
-    """`door.local:8883`, `10.0.0.2`, `[::1]:1883`."""
+    """`door.local:8883`, `10.0.0.2`, `[::1]:1883`. Raises UsageError for another port, ConfigError for another host."""
     host, mark, port = text.rpartition(":")
     if not mark or (":" in host and not host.endswith("]")):
         host, port = text, "1883"
     if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
         raise click.UsageError(f"--broker: {port} is no port; HOST or HOST:PORT")
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    return _sound({"mqtt": {"host": host}}, (host, int(port)))
 
 
-def _choose_device(*, asks: bool) -> str:
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _ask(question: str, default: str | None, to_answer: Callable[[str], Answer]) -> Answer:
+    """Of a person, who is told at once what can not be, and asked again."""
+    while True:
+        try:
+            return to_answer(str(click.prompt(question, default=default)))
+        except click.UsageError as error:
+            click.echo(error.format_message().removeprefix("--broker: "), err=True)
+        except EdgedError as error:
+            click.echo(printable_lines(str(error)), err=True)
+
+
+def _choose_device(config: Path, *, asks: bool) -> str:
+    """An instance has a name of its own: under that of the first daemon the two would throw each other out."""
     import socket
 
+    from edged.config.instance import instance_of, to_instance_device
     from edged.config.settings import to_device
 
-    own = to_device(socket.gethostname())
-    return str(click.prompt("name of this device in the topics", default=own)) if asks else own
+    name = instance_of(config)
+    own = to_instance_device(name) if name else to_device(socket.gethostname())
+    if not asks:
+        return own
+    return _ask("name of this device in the topics", own, lambda answer: _sound({"device": answer}, answer))
+
+
+def _sound(values: dict[str, Any], answer: Answer) -> Answer:
+    """The answer, if that is nothing that `edged check` would refuse. Raises ConfigError."""
+    from edged.config.reading import to_settings
+    from edged.config.source import Source
+
+    _check(to_settings(Source(values=values)))
+    return answer
+
+
+def _check(reading: "Reading") -> None:
+    """Raises ConfigError with what is wrong, without lines: the file is not there yet."""
+    from edged.config.machine import surroundings
+    from edged.config.reading import to_name
+    from edged.errors import ConfigError
+
+    faults = dict.fromkeys([*reading.faults, *surroundings(reading, camera=True)])
+    if faults:
+        raise ConfigError([f"{to_name(fault.keys)}: {fault.what}" for fault in faults])
 
 
 def _checked(text: str, path: Path) -> "Reading":
     """As `edged check` would see the file. Raises ConfigError, and then nothing was written."""
-    from edged.config.machine import surroundings
     from edged.config.reading import to_reading
     from edged.config.source import parse_source
 
     reading = to_reading(parse_source(path.absolute(), text.encode()))
-    if error := reading.to_error(surroundings(reading, camera=True)):
-        raise error
+    _check(reading)
     return reading
 
 
@@ -188,23 +258,29 @@ def _look(reading: "Reading") -> str:
     return f"{best}   ({installed.card.name}, {seen.invoke_ms:.1f} ms, {seen.width} × {seen.height})"
 
 
-def _print_next(config: Path, host: str, port: int, device: str, *, has_broker: bool, has_user: bool) -> None:
+def _print_next(config: Path, host: str, *, has_broker: bool, has_user: bool) -> None:
+    """has_user: none is missed, either."""
+    from edged.config.instance import instance_of
     from edged.config.reading import SYSTEM_FILE
 
-    file = shlex.quote(str(config))
+    file, name = shlex.quote(str(config)), instance_of(config)
     is_systems = config.absolute() == SYSTEM_FILE
     where = f"-c {file}"
     has_unit = any(Path("/", unit).exists() for unit in _UNITS)
     lines = []
-    if not has_broker and host in ("localhost", "127.0.0.1"):
+    if not has_broker and _is_here(host):
         lines.append(("a broker", "sudo apt install mosquitto"))
-    if not has_user and host not in ("localhost", "127.0.0.1", "::1"):
+    if not has_user and (has_broker or not _is_here(host)):
         lines.append(("a password", "mqtt.user, and a file with the password at mqtt.password_file"))
     lines += [("run it", f"edged run {where}"), ("watch it", f"edged watch {where}")]
     keep = "-b " if os.path.lexists(SYSTEM_FILE) else ""  # what is there stays as edged.toml~
     copy = "" if is_systems else f"sudo install {keep}-D -m 640 {file} {SYSTEM_FILE} && "
     own = "sudo chgrp edged /etc/edged/edged.toml && sudo systemctl restart edged" if has_unit else "sudo edged service install"
-    lines.append(("as a service", f"{copy}{own}"))
+    if name:
+        units = "" if any(Path("/", unit.replace(".service", "@.service")).exists() for unit in _UNITS) else _INSTALL_UNITS
+        lines.append(("as a service", f"{units}sudo systemctl enable --now edged@{name}"))
+    else:
+        lines.append(("as a service", f"{copy}{own}"))
     lines.append(("Home Assistant", "take the # away before [homeassistant] and enabled in the config"))
     click.echo("next:")
     for what, how in lines:

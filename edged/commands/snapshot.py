@@ -16,7 +16,7 @@ _FIELDS = ("label", "top", "lead", "region", "shows", "age_ms", "rules")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     metavar="FILE",
     help="A JPEG that only its owner may read; - = stdout.",
@@ -29,7 +29,7 @@ _FIELDS = ("label", "top", "lead", "region", "shows", "age_ms", "rules")
     help="All that the camera gives, with the region marked; the region; or exactly what the model gets.",
 )
 @click.option("--plain", is_flag=True, help="Draw nothing on it.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="What would be drawn, as one JSON object.")
 def command(output: Path, view: str, plain: bool, config: Path | None, as_json: bool) -> None:
     """Write what the camera sees into FILE, with the region, the label, its score and its lead drawn on it.
@@ -37,7 +37,7 @@ def command(output: Path, view: str, plain: bool, config: Path | None, as_json: 
     Only for who may use the daemon's socket, and never while it is paused or where snapshot.local is false.
     """
     from edged.config.reading import find_daemon_folder
-    from edged.errors import UnavailableError
+    from edged.errors import UnavailableError, WriteError
     from edged.process.control import ask_picture
     from edged.system.files import PRIVATE, acting_for, followed, write_file
     from edged.system.text import printable_all
@@ -63,8 +63,11 @@ def command(output: Path, view: str, plain: bool, config: Path | None, as_json: 
     else:
         with acting_for(output):
             # a device or a pipe is written to; a file is replaced whole, and nobody else may read it
-            if output.exists() and not output.is_file():
-                output.write_bytes(jpeg)
+            if output.exists() and not output.is_file() and not output.is_dir():
+                try:
+                    output.write_bytes(jpeg)
+                except OSError as error:
+                    raise WriteError(f"{output}: cannot be written: {error.strerror}") from None
             else:
                 write_file(followed(output), jpeg, PRIVATE)
     said = to_json(about) if as_json else f"{output}: {', '.join(lines)}"

@@ -16,7 +16,7 @@ NEEDS = {"changed": list, "model": str, "note": str}
 @click.argument("wish", metavar="[NAME|auto|@PROFILE]", required=False)
 @click.option("--clear", is_flag=True, help="What the config file says.")
 @click.option("--write", is_flag=True, help="Also write it into the config file, whose comments stay.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, model, trial, note.")
 def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_json: bool) -> None:
     """Let the running daemon use another model, or a profile of its config.
@@ -63,12 +63,20 @@ def _running_config(folder: Path, config: Path | None) -> Path:
     return to_file(str(ask(folder, {"verb": "status"}, {"config": str})["config"]), config, is_root=os.geteuid() == 0)
 
 
+def is_same_file(told: str, config: Path) -> bool:
+    """Also where one of the names has a `..` in it, or leads there by a link: what is written to is what the person named."""
+    try:
+        return Path(told).absolute() == config.absolute() or config.samefile(told)
+    except (OSError, ValueError):
+        return False
+
+
 def to_file(told: str, config: Path | None, *, is_root: bool) -> Path:
     """`told` is what answers at the socket; root writes only where configs lie, or where the person said. Raises EdgedError."""
     from edged.config.reading import SYSTEM_FILE
     from edged.errors import EdgedError
 
-    if config is not None and (not told or Path(told) == config.absolute()):
+    if config is not None and (not told or is_same_file(told, config)):
         return config
     if not told.startswith("/"):
         raise EdgedError("the running daemon has no config file, so there is nothing to write into: name one with -c")

@@ -15,19 +15,40 @@ from edged.system.text import printable, to_json
 if TYPE_CHECKING:
     from edged.delivery.broker.access import Access
 
+_LONGEST_S = 10_000_000  # a third of a year
 # of the two labels that no model has
 MEANINGS = {"none": " (nothing but background)", "unknown": " (nothing for certain)"}
 
 
+def to_host(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
+    if not text or not text.isprintable() or " " in text or "/" in text:
+        raise click.BadParameter(f'must be a name or an address, not "{text}"')
+    return text
+
+
+def to_filter(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    from edged.delivery.broker.subscriber import is_filter
+
+    if text and not is_filter(text):
+        raise click.BadParameter(f'"{text}" is no topic to subscribe to: + and # stand alone between slashes, # at the end only')
+    return text
+
+
+def to_seconds(_ctx: click.Context, _option: click.Parameter, seconds: float) -> float:
+    if not 0 <= seconds <= _LONGEST_S:  # not for what is no number, either
+        raise click.BadParameter(f"must be 0 to {_LONGEST_S}, not {seconds:g}")
+    return seconds
+
+
 @click.command(context_settings={"help_option_names": ["--help"]})
-@click.option("-h", "--host", default="localhost", show_default=True, help="The broker.")
+@click.option("-h", "--host", default="localhost", show_default=True, callback=to_host, help="The broker.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Broker, password and device of this config.")
-@click.option("-t", "--topic", help="What to subscribe to; without it edged/#, or all of the config's device.")
+@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="Broker, password and device of this config.")
+@click.option("-t", "--topic", callback=to_filter, help="What to subscribe to; without it edged/#, or all of the config's device.")
 @click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate of the broker's authority.")
-@click.option("--seconds", default=0.0, help="Stop after so long; 0 = never.")
+@click.option("--seconds", default=0.0, callback=to_seconds, help="Stop after so long; 0 = never.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each message.")
 @click.argument("host_without_option", nargs=-1, metavar="", type=click.UNPROCESSED)
 @click.pass_context

@@ -16,8 +16,9 @@ from tests.e2e.running import HANG_S, edged_with, wait_for
 REGION = [0.25, 0.2, 0.5, 0.6]
 
 
-def ask(*words: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "edged", *map(str, words)], capture_output=True, timeout=HANG_S, check=False)
+def ask(*words: object, start_new_session: bool = False) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "edged", *map(str, words)]
+    return subprocess.run(command, capture_output=True, timeout=HANG_S, check=False, start_new_session=start_new_session)
 
 
 @pytest.fixture
@@ -55,6 +56,10 @@ def test_a_snapshot_shows_what_is_seen_and_what_was_made_of_it(tmp_path, one_pic
         about = json.loads(told.stderr)
         assert model.shape[0] == model.shape[1] and model.shape[0] == 96
         assert about["region"] == REGION and about["top"][0][0] == best and "jpeg" not in about
+        folder = ask("snapshot", "-o", tmp_path, *option)
+        assert (folder.returncode, folder.stderr.decode()) == (74, f"{tmp_path}: cannot be written: Is a directory\n")
+        nobody = ask("snapshot", "-o", "/dev/tty", *option, start_new_session=True)
+        assert nobody.returncode == 74 and nobody.stderr.decode().startswith("/dev/tty: cannot be written: "), "no terminal"
         assert ask("use", "home_0.25_128", *option).returncode == 0, "and nothing was disturbed"
         running.end()
 

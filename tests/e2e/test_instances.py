@@ -93,3 +93,15 @@ def test_the_doctor_looks_at_what_two_of_them_must_not_share(folders):
     assert finding() == ("ok", "back, front"), "that is for a doctor of its own"
     folders.config("Front Door.toml", "")
     assert finding()[0] == "warn" and "Front Door.toml can be no instance's config by its name" in finding()[1]
+
+
+def test_the_first_config_of_an_instance_is_its_own(tmp_path, folders):
+    """Before, it had the first daemon's name, and what came next was to put it in the place of the first one's config."""
+    a_picture(tmp_path)
+    host = json.loads(folders.run(*EDGED, "check", "--json").stdout)["settings"]["device"]
+    folders.config("edged.toml", "device = 'first'\n")
+    done = folders.run(*EDGED, "init", "-c", "/etc/edged/front.toml", "--camera", tmp_path, "--no-look")
+    assert done.returncode == 0, done.stderr
+    assert f'device = "{host}-front"' in (folders.folder / "etc/edged/front.toml").read_text()
+    service = next(line for line in done.stdout.splitlines() if "as a service" in line)
+    assert service.endswith("sudo systemctl enable --now edged@front") and "edged.toml" not in service

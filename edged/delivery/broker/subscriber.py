@@ -36,7 +36,8 @@ class _Listening:
             sys.stderr.write(f"{self._broker.degraded[0]}; trying again\n")
             self._on_cut_off()
         elif not self._over.done():
-            self._over.set_exception(UnavailableError(f"no broker at {self._broker.access.place}: {down.reason}"))
+            who = "" if down.by_broker else "no broker at "
+            self._over.set_exception(UnavailableError(f"{who}{self._broker.access.place}: {down.reason}"))
 
     def on_acknowledged(self, mid: int, code: int) -> None:
         pass
@@ -86,17 +87,26 @@ async def _listen(
         broker.close()
 
 
+def is_filter(topic: str) -> bool:
+    """Whether a broker may be asked for it (MQTT 5.0, 4.7): + and # fill their level, and # is the last. Pure."""
+    *first, last = topic.split("/")
+    plain = [level for level in (*first, last) if level != "+"]
+    if last == "#":
+        plain.remove("#")
+    return 0 < len(topic.encode(errors="replace")) <= 65535 and not any(c in level for level in plain for c in "+#\0")
+
+
 class _Greeting:
     """Connects, and that is all. Thread: the event loop's."""
 
-    def __init__(self, over: asyncio.Future[str]) -> None:
+    def __init__(self, over: asyncio.Future[Down | None]) -> None:
         self._over = over
 
     def on_up(self) -> None:
-        self._end("")
+        self._end(None)
 
     def on_down(self, down: Down) -> None:
-        self._end(down.reason)
+        self._end(down)
 
     def on_acknowledged(self, mid: int, code: int) -> None:
         pass
@@ -104,25 +114,25 @@ class _Greeting:
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         pass
 
-    def _end(self, reason: str) -> None:
+    def _end(self, down: Down | None) -> None:
         if not self._over.done():
-            self._over.set_result(reason)
+            self._over.set_result(down)
 
 
-def greet(access: Access, *, limit_s: float = 5.0) -> str:
-    """Why this broker does not take us; empty when it does. Nothing is published. At most limit_s."""
+def greet(access: Access, *, limit_s: float = 5.0) -> Down | None:
+    """Why this broker does not take us; None when it does. Nothing is published. At most limit_s."""
     logging.getLogger("edged").addHandler(logging.NullHandler())
     return asyncio.run(_greet(access, limit_s))
 
 
-async def _greet(access: Access, limit_s: float) -> str:
-    over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+async def _greet(access: Access, limit_s: float) -> Down | None:
+    over: asyncio.Future[Down | None] = asyncio.get_running_loop().create_future()
     broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
     broker.start(_Greeting(over))
     try:
         async with asyncio.timeout(limit_s):
             return await over
     except TimeoutError:
-        return f"no answer within {limit_s:g} s"
+        return Down(f"no answer within {limit_s:g} s", was_up=False, by_broker=False)
     finally:
         broker.close()
