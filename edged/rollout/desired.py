@@ -13,7 +13,7 @@ from edged.config.profile import FILE, MARK, to_hour, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
 from edged.config.tuning import with_tuned
-from edged.errors import ConfigError, ReadError, WriteError
+from edged.errors import ConfigError, EdgedError, ReadError, WriteError
 from edged.rollout.override import (
     Override,
     TunedKeys,
@@ -46,6 +46,7 @@ class Intent:
         self.override: Override | None = None
         self.tuned = TunedKeys()
         self.fault = ""  # why the file, as it is now, is not followed
+        self._readings = self._newest = 0  # readings of the file that were begun; the last begun of those that are done
         self.follow(reading)
 
     @property
@@ -109,8 +110,24 @@ class Intent:
         """The file as it is now, validated whole with all that it names, and the faults of the models that it names alone.
 
         Raises ConfigError for every other fault; what ran is not touched. A file that vanished or became empty is an accident
-        of whoever edits it, not the wish for the defaults.
+        of whoever edits it, not the wish for the defaults. A reading that a later one has overtaken is done again: what it found
+        may be older than what is followed by then.
         """
+        while True:
+            self._readings = number = self._readings + 1
+            found: tuple[Reading, ConfigError | None] | EdgedError
+            try:
+                found = await self._read()
+            except EdgedError as error:
+                found = error
+            if number < self._newest:
+                continue
+            self._newest = number
+            if isinstance(found, EdgedError):
+                raise found
+            return found
+
+    async def _read(self) -> tuple[Reading, ConfigError | None]:
         path = self.path
         if path is not None and not await asyncio.to_thread(_has_content, path):
             raise ConfigError([f"{path}: it vanished or became empty, so what ran before still runs: write it again"])

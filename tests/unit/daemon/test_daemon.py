@@ -44,6 +44,13 @@ def refusals(daemon: Daemon) -> int:
     return int(daemon._dispatch._stamps._seq["model/error"])
 
 
+def unwatched(daemon: Daemon) -> None:
+    """From now on the file is followed when the test asks for it, and not beside that."""
+    assert daemon._watch is not None
+    daemon._watch.close()
+    daemon._watch = None
+
+
 async def use(stage: Stage, daemon: Daemon, wish: str) -> dict[str, Any]:
     """As `edged use`; the played vision gives results until it is decided."""
     asked = asyncio.ensure_future(daemon._changes.wish(wish, "use"))
@@ -175,8 +182,39 @@ def test_what_can_be_told_live_starts_no_vision_process(stage: Stage, change: di
     stage.run(play)
 
 
+@pytest.mark.parametrize("older", [{"decision": {"enter": 0.9}}, {"decision": {"enter": "no number"}}], ids=["sound", "faulty"])
+def test_a_reading_of_the_file_that_took_long_does_not_undo_a_later_one(stage: Stage, older: dict[str, Any]) -> None:
+    """Two at once: the daemon has seen an edit, and somebody asks for the next one. Before: the older one was followed last."""
+
+    async def play(stage: Stage, daemon: Daemon) -> None:
+        intent, was_read, may_go_on = daemon._apply.intent, asyncio.Event(), asyncio.Event()
+        read = intent._read
+
+        async def read_slowly() -> Any:
+            try:
+                return await read()
+            finally:
+                was_read.set()
+                await may_go_on.wait()
+
+        unwatched(daemon)
+        stage.write(stage.config | older)
+        intent._read = read_slowly  # type: ignore[method-assign]
+        slow = asyncio.ensure_future(daemon._changes.reload())
+        await was_read.wait()
+        intent._read = read  # type: ignore[method-assign]
+        stage.write(stage.config | {"decision": {"enter": 0.8}})
+        await daemon._changes.reload()
+        may_go_on.set()
+        await slow
+        assert daemon._apply.settings.decision.enter == 0.8 and kinds(daemon) == []
+
+    stage.run(play)
+
+
 def test_a_model_that_is_refused_holds_no_other_edit_up(stage: Stage) -> None:
     async def play(stage: Stage, daemon: Daemon) -> None:
+        unwatched(daemon)
         stage.refuse[LARGE] = "damaged"
         stage.write(stage.config | {"model": {"name": LARGE}, "decision": {"enter": 0.9}})
         with pytest.raises(ModelError, match=r"is refused: damaged"):
@@ -217,6 +255,7 @@ def test_an_edit_that_names_a_damaged_model_is_told_on_model_error_too(stage: St
     (stage.state / "models/mine.tflite").write_bytes(b"x")
 
     async def play(stage: Stage, daemon: Daemon) -> None:
+        unwatched(daemon)
         stage.write(stage.config | {"model": {"name": "mine"}, "decision": {"enter": 0.9}})
         before = refusals(daemon)
         with pytest.raises(ConfigError, match=r"edged\.toml:\d+: model\.name: "):
