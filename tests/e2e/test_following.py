@@ -161,7 +161,8 @@ def test_use_is_kept_over_a_restart_until_the_file_changes(tmp_path, config, hea
     told = len(heard.of("model"))
     with edged_with(tmp_path, config) as edged:
         wait_for(lambda: len(heard.of("model")) > told, 30, "it runs again")
-        assert heard.of("model")[-1]["chosen"].startswith("use: ")
+        # what ran for a minute before the wish goes on until the wish is proven again
+        wait_for(lambda: heard.of("model")[-1]["chosen"].startswith("use: "), 30, "as it was wished")
         write(edged, config | {"decision": config["decision"] | {"k": 1}})
         wait_for(lambda: "config followed" in edged.said.read_text(), 5, "followed")
         assert card(heard) == LARGE
