@@ -53,7 +53,7 @@ def list_(everything: bool, config: Path | None, as_json: bool) -> None:
 @_json
 def show(name: str, config: Path | None, as_json: bool) -> None:
     """Everything that is known of one model."""
-    store = _store(_settings(config))
+    store = _store(_settings(config), name)
     (card,) = _wanted(store, (name,))
     row = next(row for row in to_rows(store) if row["name"] == name)
     facts = card.model_dump(mode="json", exclude_none=True) | {
@@ -94,9 +94,9 @@ def add(file: Path, labels: Path | None, card: Path | None, name: str, config: P
     if as_json:
         told = {"name": one.card.name, "path": str(one.path), "sha256": one.sha256, "top1": one.card.top1}
         click.echo(json.dumps(told | {"recast": admission.tell_sibling(one)}))
-    else:
-        click.echo(f"installed {one.card.name} ({accuracy})")
-        _tell(admission.tell_sibling(one))
+        return
+    click.echo(f"installed {one.card.name} ({accuracy})")
+    _tell(admission.tell_sibling(one))
 
 
 @command.command()
@@ -118,8 +118,8 @@ def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | N
         try:
             with _Bar(card.name, hidden=as_json) as bar:
                 one = fetch(store, card, mirror, admission, bar, check_change=check_change)
-            told: dict[str, Any] = {"name": card.name, "installed": True, "path": str(one.path)}
-            told["recast"] = admission.tell_sibling(one)
+            recast = admission.tell_sibling(one)
+            told: dict[str, Any] = {"name": card.name, "installed": True, "path": str(one.path), "recast": recast}
         except EdgedError as error:
             if len(names) == 1:
                 raise
@@ -163,9 +163,8 @@ def remove(name: str, config: Path | None, as_json: bool) -> None:
     from edged.models.install import remove as take_away
     from edged.rollout.in_use import check_not_needed
 
-    settings = _settings(config)
-    check_not_needed(settings, name)
-    take_away(_store(settings), name)
+    check_not_needed(settings := _settings(config), name)
+    take_away(_store(settings, name), name)
     click.echo(json.dumps({"removed": name}) if as_json else f"removed {name}")
 
 
@@ -289,7 +288,10 @@ def _tell(recast: str) -> None:
         click.echo(f"  {printable_lines(recast)}")
 
 
-def _store(settings: "Settings") -> "Store":
+def _store(settings: "Settings", name: str = "") -> "Store":
+    """name: of a model that may be in the user's own folder, where `edged teach` keeps it when it may not write the daemon's."""
+    from edged.config.reading import choose_state_folder
     from edged.models.store import Store
 
-    return Store(settings.state_folder)
+    store, own = Store(settings.state_folder), Store(choose_state_folder(settings.state_folder))
+    return own if name in own.held_names() - store.held_names() else store

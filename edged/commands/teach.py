@@ -102,7 +102,7 @@ def make(
         kept, report = keep(
             store, taught, Admission(folder), again=again, check_change=lambda name: check_not_running(folder, name)
         )
-    _tell(taught, kept, report, as_json=as_json)
+    _tell(taught, kept, report, settings.state_folder, as_json=as_json)
 
 
 @command.command()
@@ -214,9 +214,14 @@ def _best_base(settings: "Settings", store: "Store", folder: Path, bar: "_TeachB
     return fit.chosen or store.open(store.smallest("home"))
 
 
-def _tell(taught: "Taught", kept: "Installed", report: Path, *, as_json: bool) -> None:
+def _tell(taught: "Taught", kept: "Installed", report: Path, daemons: Path, *, as_json: bool) -> None:
+    """daemons: the state folder of the daemon, which only knows the models that are there."""
     from edged.models.teach.report import to_rows
 
+    is_own = not kept.path.is_relative_to(daemons)
+    if is_own:
+        where = f"{daemons} may not be written, so the model is kept in {kept.path.parent}"
+        click.echo(printable(f"{where}: no running edged looks there; teach with sudo for one that does"), err=True)
     for one in taught.lost:
         click.echo(printable(f"left out: {one.picture.path} {one.why}"), err=True)
     if as_json:
@@ -229,7 +234,8 @@ def _tell(taught: "Taught", kept: "Installed", report: Path, *, as_json: bool) -
         click.echo(printable(f"  {row.label}: {row.share:.2f} ({row.low:.2f} to {row.high:.2f}), {row.of}"))
     click.echo(f"{taught.named:.0%} of them get their name; of other things {taught.others_named:.0%} get one")
     click.echo(printable(f"report: {report}"))
-    click.echo(printable(f"run it: edged use {kept.card.name}"))
+    if not is_own:
+        click.echo(printable(f"run it: edged use {kept.card.name}"))
 
 
 class _TeachBar:

@@ -52,13 +52,14 @@ def add(
     """
     model = read_model(path)
     card = to_card(store, path, model, wish)
-    labels = store.labels_of(card, str(wish.labels or ""), path)
+    labels_file = wish.labels or (_labels_beside(wish.card, card) if wish.card is not None else None)
+    labels = store.labels_of(card, str(labels_file or ""), path)
     one = Installed(card, path, labels, hashlib.sha256(model).hexdigest())
     if admission is not None:
         verdict = admission.admit(one, again=True)
         if not verdict.admitted:
             raise ModelError(f"{path}: refused: {verdict.reason}")
-    installed = install(store, one, model, own_labels=wish.labels is not None, check_change=check_change)
+    installed = install(store, one, model, own_labels=labels_file is not None, check_change=check_change)
     if admission is not None:
         admission.make_sibling(installed)
     return installed
@@ -230,10 +231,15 @@ def _given_card(card_file: Path, path: Path, sha256: str, interface: Interface) 
         raise ModelError(f"{card_file}: {len(fitting)} of its {len(cards)} cards can be of {path} (by SHA-256 {sha256[:12]}…)")
     (card,) = fitting
     hold_against(card, interface, str(card_file))
-    labels = card_file.parent / card.labels
-    if card.labels and "/" not in card.labels and labels.is_file():
+    if (labels := _labels_beside(card_file, card)) is not None:
         fit_labels(load_labels(labels, card.labels_sha256), card.label_count, card.background_offset, str(labels))
     return card
+
+
+def _labels_beside(card_file: Path, card: Card) -> Path | None:
+    """The labels file that lies beside a card, as those of an installed model do."""
+    path = card_file.parent / card.labels
+    return path if card.labels and "/" not in card.labels and path.is_file() else None
 
 
 def hold_against(card: Card, interface: Interface, where: str) -> None:

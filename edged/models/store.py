@@ -70,6 +70,10 @@ class Store:
                 found[cards[0].name] = Held(cards[0], path, False)
         return [found[name] for name in sorted(found)]
 
+    def held_names(self) -> set[str]:
+        """Of every model whose file is here."""
+        return {one.card.name for one in self.held()}
+
     def known(self) -> list[Card]:
         """Shipped cards, and those of the state folder, which may also be of models that are still to be pulled."""
         own = [card for cards in self._own()[0].values() for card in cards]

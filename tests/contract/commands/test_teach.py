@@ -14,6 +14,7 @@ import pytest
 
 from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
+from tests.system_folders import needs_own_folders
 from tests.things import album, draw
 
 BASE = ("--base", "home_0.25_96")
@@ -73,6 +74,22 @@ def test_a_taught_model_is_an_ordinary_model(config: Path, things: dict[str, Pat
     assert right >= 13
     edged("models", "remove", "things", config=config)
     assert not any((tmp_path / "state" / "models").iterdir())
+
+
+def test_it_is_carried_to_another_board_with_its_card(config: Path, things: dict[str, Path], tmp_path: Path) -> None:
+    """Its files lie side by side: the labels are found by the card that names them, under a new name too."""
+    teach("two", {thing: things[thing] for thing in ("discs", "bars")}, *BASE, config=config)
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "edged.toml"
+    other.write_text(config.read_text().replace(f"{tmp_path}/state", f"{tmp_path}/other/state"))
+    kept = tmp_path / "state" / "models"
+    edged("models", "add", kept / "two.tflite", "--card", kept / "two.toml", "--as", "theirs", config=other)
+    facts = [
+        json.loads(edged("models", "show", name, "--json", config=at).stdout) for name, at in (("two", config), ("theirs", other))
+    ]
+    assert all(facts[0][key] == facts[1][key] for key in ("enter", "taught", "sha256", "labels_sha256"))
+    done = edged("classify", things["bars"], "-m", "theirs", "--json", config=other)
+    assert {json.loads(line)["top"][0]["label"] for line in done.stdout.splitlines()} <= {"discs", "bars"}
 
 
 def test_what_was_not_taught_gets_no_name(config: Path, things: dict[str, Path], tmp_path: Path) -> None:
@@ -222,6 +239,29 @@ def test_what_is_no_file_is_not_waited_for(config: Path, things: dict[str, Path]
     os.mkfifo(some / "bars_fifo.png")
     done = teach("x", {"discs": things["discs"], "bars": some}, *BASE, config=config)
     assert "bars_fifo.png is not a file" in done.stderr
+
+
+@needs_own_folders
+def test_who_may_not_write_the_daemon_s_folder_keeps_the_model_and_is_told_where(
+    config: Path, things: dict[str, Path], tmp_path: Path
+) -> None:
+    state, own = tmp_path / "state", tmp_path / "own"
+    state.mkdir()
+    enter = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
+
+    def without_rights(*words: object) -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "--mount", "bash", "-ec", enter, state, sys.executable, "-m", "edged", *words, "-c", config]
+        env = os.environ | {"XDG_STATE_HOME": str(own)}
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False, env=env)
+
+    labels = [word for thing in ("discs", "bars") for word in ("--label", f"{thing}={things[thing]}")]
+    done = without_rights("teach", "x", *labels, *BASE)
+    assert done.returncode == 0 and "no running edged looks there" in done.stderr and str(own) in done.stderr
+    assert "edged use" not in done.stdout and (own / "edged/models/x.tflite").is_file()
+    assert "was taught before" in without_rights("teach", "x", *labels, *BASE).stderr
+    assert without_rights("models", "show", "x").returncode == 0
+    assert without_rights("models", "remove", "x").stdout == "removed x\n"
+    assert not any((own / "edged/models").iterdir()) and not any(state.iterdir())
 
 
 def test_the_example_of_the_document_word_by_word(tmp_path: Path) -> None:
