@@ -11,6 +11,7 @@ from edged.config.complete import is_path
 from edged.config.parts import to_rules
 from edged.config.profile import FILE, MARK
 from edged.config.reading import Settings
+from edged.daemon.identity import load_device_id
 from edged.delivery.discovery import Discovery
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.homeassistant import Announced
@@ -19,7 +20,6 @@ from edged.errors import ModelError
 from edged.models.store import Installed, Store
 from edged.rollout.apply import Apply
 from edged.system.board import load_board
-from edged.system.identity import load_device_id
 
 
 class Introduction:

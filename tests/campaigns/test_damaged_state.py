@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from edged.config.reading import read_settings
+from edged.daemon.identity import load_device_id
 from edged.daemon.state_folder import tidy
 from edged.delivery.announced import FILE as ANNOUNCED
 from edged.delivery.announced import save_known
@@ -37,7 +38,6 @@ from edged.rollout.override import save_override, to_override
 from edged.rollout.startup import Start, Starts, begin, find_config
 from edged.system.clock import Clock
 from edged.system.files import shipped
-from edged.system.identity import load_device_id
 from edged.system.lock import claimed
 from tests.campaigns.mutations import MUTATIONS
 from tests.campaigns.size import SEED, count, report

@@ -9,8 +9,8 @@ from edged.config.instance import instance_of, to_config, to_instance_device, to
 from edged.config.reading import choose_state_folder, to_settings
 from edged.config.settings import to_device
 from edged.config.source import Source
+from edged.daemon.identity import load_device_id
 from edged.errors import ConfigError
-from edged.system.identity import load_device_id
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from edged.system.identity import load_device_id
+from edged.daemon.identity import load_device_id
 
 MACHINE, SERIAL = "0123456789abcdef0123456789abcdef", "10000000deadbeef"
 
