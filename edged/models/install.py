@@ -170,16 +170,21 @@ def _alone(folder: Path, *, wait: bool = True) -> Iterator[None]:
 def remove(store: Store, name: str) -> None:
     """Raises ModelError for what is not installed or was bundled, WriteError."""
     sweep(store)
+    was = ""
     if name in store.damaged():  # what its card said nobody knows, and it need not be known to take it away
         path = store.folder / f"{name}.tflite"
     else:
         held = store.held_by_name(name)
         if held.bundled:
             raise ModelError(f"model {name} came with edged and cannot be removed alone")
-        path = held.path
+        path, was = held.path, held.card.sha256
     try:
         with acting_for(store.folder):
-            forget_sibling(store.folder.parent, hashlib.sha256(read_model(path)).hexdigest() if path.is_file() else "")
+            hashes = {was}  # and of what the file is now, where it is no longer what was installed
+            with contextlib.suppress(ModelError):  # what can't be read can be taken away
+                hashes.add(hashlib.sha256(read_model(path)).hexdigest())
+            for sha256 in hashes:
+                forget_sibling(store.folder.parent, sha256)
             take_away(path.with_suffix(".toml"))
             _clear(path)
             sync_folder(store.folder)

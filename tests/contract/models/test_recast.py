@@ -14,6 +14,7 @@ from edged.models.install import Wish, add, remove
 from edged.models.measurements import Measured, Recast
 from edged.models.recast import sibling_path, to_fault
 from edged.models.store import Installed, Store
+from edged.system.files import LARGEST_BYTES
 from tests.graphs import LABELS, tiny_uint8
 from tests.shared import SHARED, needs_shared
 
@@ -122,6 +123,17 @@ def test_a_sibling_goes_with_its_original(tmp_path: Path, state: Path, original:
     assert sibling_path(state, one.sha256).is_file()
     remove(store, one.card.name)
     assert not sibling_path(state, one.sha256).exists()
+
+
+@pytest.mark.parametrize("size", [100, LARGEST_BYTES + 1])
+def test_a_sibling_goes_with_its_original_that_was_damaged(tmp_path: Path, state: Path, original: Installed, size: int) -> None:
+    """Also one that is larger than any that is read."""
+    store = Store(state)
+    one = add(store, original.path, Wish(labels=tmp_path / "labels.txt"), Admission(state))
+    with one.path.open("ab") as file:
+        file.truncate(size)
+    remove(store, one.card.name)
+    assert not any((state / "recast").iterdir()) and not one.path.exists()
 
 
 @needs_shared
