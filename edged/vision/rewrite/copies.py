@@ -1,5 +1,7 @@
 """Which pictures are the same, or nearly: pictures of one moment may not judge one another. Pure."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +12,13 @@ from edged.vision.preprocess import to_rgb
 SIDE = 32
 THUMB_BYTES = SIDE * SIDE
 NEAR = 0.99  # correlation of two thumbs: frames of one camera that are seconds apart have more
+# cosine of two pictures' features, measured from those of ordinary things: of copies that are cut by 15 % or turned by 6 degrees
+# nineteen in twenty have more, of 60,000 pairs of photographs of one kind of thing none has
+MOVED = 0.82
 _SAME_MEAN, _SAME_MOST = 2.0, 12.0  # steps of 255 that a new JPEG of the same picture is off, on the mean and anywhere
 
 Thumbs = NDArray[np.float32]
+Points = NDArray[np.float32]
 
 
 def to_thumb(frame: Frame) -> bytes:
@@ -26,10 +32,30 @@ def to_groups(thumbs: Thumbs) -> NDArray[np.int64]:
     even = even / np.maximum(1.0, np.linalg.norm(even, axis=1, keepdims=True))
     is_near = even @ even.T >= NEAR
     is_near |= _is_flat(thumbs)[:, None] & _is_flat(thumbs)[None, :]
-    group = np.arange(len(thumbs), dtype=np.int64)
-    for n in range(len(thumbs)):
-        for other in np.flatnonzero(is_near[n, :n]):
-            group[group == max(group[n], group[other])] = min(group[n], group[other])
+    return _joined(np.arange(len(thumbs), dtype=np.int64), is_near)
+
+
+def to_moved_groups(
+    group: NDArray[np.int64], points: NDArray[np.float32], views: Iterable[NDArray[np.float32]]
+) -> NDArray[np.int64]:
+    """The groups, joined where a picture is another one mirrored, cut or turned a little, which no thumb tells: what a network
+    sees in the one, or in a part of it, it sees in the other. points (n, d); views: of mirror images and parts, each (n, d)."""
+    to = _even(points)
+    is_near = np.zeros((len(to), len(to)), bool)
+    for one in (points, *views):
+        is_near |= _even(one) @ to.T >= MOVED
+    return _joined(group.copy(), is_near | is_near.T)
+
+
+def _even(points: Points) -> Points:
+    made: Points = points / np.maximum(1e-9, np.linalg.norm(points, axis=1, keepdims=True))
+    return made
+
+
+def _joined(group: NDArray[np.int64], is_near: NDArray[np.bool_]) -> NDArray[np.int64]:
+    for n in range(len(group)):
+        numbers = np.unique(group[: n + 1][is_near[n, : n + 1]])
+        group[np.isin(group, [*numbers, group[n]])] = min([*numbers, group[n]])
     return group
 
 

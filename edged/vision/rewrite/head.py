@@ -56,9 +56,14 @@ class Space:
         apart = float(np.sqrt(((roots - roots.mean(0)) ** 2).sum(1).mean())) or 1.0
         return cls(mean, spread * length, names, roots.mean(0), apart / NAMES_SHARE)
 
+    def to_features(self, features: Floats) -> Floats:
+        """(n, features) → the same, each from its mean and in units of its spread."""
+        made: Floats = (features - self.mean) / self.spread
+        return made
+
     def to_points(self, features: Floats) -> Floats:
         """(n, features) → (n, features + names)."""
-        points: Floats = (features - self.mean) / self.spread
+        points = self.to_features(features)
         if self.names is None:
             return points
         return np.concatenate([points, (to_roots(features, self.names) - self.names_mean) / self.names_spread], axis=1)

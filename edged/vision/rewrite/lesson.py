@@ -20,7 +20,7 @@ from edged.vision.classifier import Classifier
 from edged.vision.preprocess import to_tensor
 from edged.vision.probe import synthetic_frames
 from edged.vision.rewrite import head
-from edged.vision.rewrite.copies import THUMB_BYTES, find_same, to_groups
+from edged.vision.rewrite.copies import THUMB_BYTES, find_same, to_groups, to_moved_groups
 from edged.vision.rewrite.embedding import VIEWS, Embedder, load_base
 from edged.vision.rewrite.flatbuffer import NoSchemaError
 from edged.vision.rewrite.trunk import Floats, Trunk
@@ -159,6 +159,8 @@ def learn(
     taught, others = examples.features[is_taught], examples.features[~is_taught]
     ordinary = np.concatenate([bank, others])
     space = head.Space.of(ordinary if len(bank) else np.concatenate([ordinary, taught]), trunk.names)
+    group = to_moved(space, examples, group, labels)
+    different = [len(np.unique(group[examples.label == one])) for one in range(labels)]
     points, bank_points = space.to_points(taught), space.to_points(bank)
     views = None if examples.views is None else to_views(space, examples.views[is_taught])
     kept = head.to_ordinary(points, bank_points) if len(bank) else np.zeros(0, bool)
@@ -190,6 +192,17 @@ def learn(
         "views": 0 if views is None else len(views.of) // len(taught),
     }
     return space.to_layers(weights / scale, bias / scale), figures
+
+
+def to_moved(space: head.Space, examples: Examples, group: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
+    """The groups with moved copies joined, or as they were where that leaves a label too few to be held out: a camera that
+    stands still sees nearly the same at all hours, and what little differs is what is to be learnt."""
+    if examples.views is None:
+        return group
+    views = (space.to_features(one) for one in examples.views.transpose(1, 0, 2))
+    joined = to_moved_groups(group, space.to_features(examples.features), views)
+    few = min(len(np.unique(joined[examples.label == one])) for one in range(labels))
+    return joined if few >= head.FOLDS else group
 
 
 def to_views(space: head.Space, views: Floats) -> head.Views:

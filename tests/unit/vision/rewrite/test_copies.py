@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from edged.vision.frame import Frame
-from edged.vision.rewrite.copies import find_same, to_groups, to_thumb
+from edged.vision.rewrite.copies import find_same, to_groups, to_moved_groups, to_thumb
 from tests.things import draw
 
 
@@ -21,6 +21,17 @@ def noisy(picture: np.ndarray, seed: int) -> np.ndarray:
 def test_frames_of_one_moment_are_one_group() -> None:
     pictures = [noisy(draw("discs", 1), n) for n in range(3)] + [draw("discs", n) for n in (2, 3)]
     assert to_groups(np.stack([thumb(one) for one in pictures])).tolist() == [0, 0, 0, 3, 4]
+
+
+def test_a_part_of_a_picture_joins_the_whole_s_group_and_all_of_both_groups() -> None:
+    points = np.random.default_rng(2).normal(0, 1, (6, 400)).astype(np.float32)
+    parts = np.random.default_rng(3).normal(0, 1, (2, 6, 400)).astype(np.float32)
+    parts[1, 5] = 3 * points[1]  # the same direction
+    group = np.array([0, 1, 2, 2, 4, 4])
+    assert to_moved_groups(group, points, parts).tolist() == [0, 1, 2, 2, 1, 1]
+    points[2] = points[1]
+    assert to_moved_groups(group, points, parts).tolist() == [0, 1, 1, 1, 1, 1]
+    assert group.tolist() == [0, 1, 2, 2, 4, 4]
 
 
 def test_empty_pictures_are_one_group() -> None:

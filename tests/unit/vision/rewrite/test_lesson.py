@@ -1,5 +1,7 @@
 """What a lesson makes of its pictures and of further views of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,21 @@ def test_views_are_learnt_from_unless_they_hide_what_tells_the_labels_apart(trun
     assert figures["views"] == used
     assert figures["confusion"] == [[20, 0], [0, 20]]
     assert len(figures["best"]) == 40 and figures["others"] == 60
+
+
+@pytest.mark.parametrize(("copies", "different"), [(2, 10), (4, 5), (5, 20), (20, 20)])
+def test_mirrored_and_cut_copies_are_held_out_together(trunk: Trunk, copies: int, different: int) -> None:
+    """Nobody's thumbs are alike, but a part of the one is the whole of the other. With too few groups to hold some of them out
+    the pictures count as they are: so does a camera that always sees the same."""
+    one = shown(trunk, "alike")
+    assert one.views is not None
+    rng = np.random.default_rng(5)
+    features, views = one.features.copy(), rng.normal(1, 1, one.views.shape).astype(np.float32)
+    for n in range(40):
+        features[n] = np.abs(features[n - n % copies] + (n % copies > 0) * rng.normal(0, 0.1, trunk.features))
+        views[n, n % VIEWS] = features[n - n % copies]
+    _, figures = learn(replace(one, features=features, views=views), np.zeros((0, trunk.features), np.float32), 2, trunk)
+    assert figures["different"] == [different, different]
 
 
 def test_views_are_of_the_picture_and_mirrored() -> None:
