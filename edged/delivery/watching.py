@@ -15,6 +15,7 @@ from typing import Any
 
 from edged.delivery.messages import Body, to_rfc3339
 from edged.process.control import to_request
+from edged.system.shapes import is_region
 
 MOST_WATCHERS = 2
 _KEPT_EVENTS = 30
@@ -133,8 +134,10 @@ class Watching:
                 return
             if asked.get("picture") in VIEWS:
                 self._begin(watcher, "picture", asked["picture"])
-            elif _is_region(asked.get("try")):
+            elif is_region(asked.get("try")):
                 self._begin(watcher, "try", asked["try"])
+            elif "try" in asked:
+                watcher.put("tried", {"tried": {"asked": None, "reason": "that is no region of a picture"}})
 
     def _begin(self, watcher: _Watcher, kind: str, what: Any) -> None:
         """The vision process is asked; its answer comes, or the sentence that none came."""
@@ -165,10 +168,3 @@ class Watching:
     @staticmethod
     def _age_ms(captured_ns: int) -> float:
         return round((time.monotonic_ns() - captured_ns) / 1e6, 1)
-
-
-def _is_region(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 4 or not all(type(one) in (int, float) and 0 <= one <= 1 for one in value):
-        return False
-    x, y, width, height = map(float, value)
-    return min(width, height) >= 0.01 and max(x + width, y + height) <= 1.001

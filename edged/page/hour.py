@@ -1,11 +1,14 @@
 """The last hour as the page shows it: as it was, and what it would have been. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from edged.page.replay import Span, as_it_was, replay, to_rules
 from edged.page.strip import to_colour, to_svg
 from edged.system.hour import read_rows
+
+_NUMBER = re.compile(r"-?(\d{1,9}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def to_hour(told: dict[str, Any], tried: dict[str, float]) -> dict[str, Any]:
@@ -38,3 +41,13 @@ def to_agreement(one: Sequence[Span], other: Sequence[Span]) -> float:
         same += overlap if a.label == b.label else 0
         i, j = (i + 1, j) if a.end_s <= b.end_s else (i, j + 1)
     return same / whole if whole else 1.0
+
+
+def to_number(key: str, text: str) -> float:
+    """As HTML writes it. Raises ValueError, in a sentence. Pure."""
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"{key} must be a number")
+    value = float(text)
+    if key in ("k", "n") and value != int(value):
+        raise ValueError(f"{key} must be a whole number")
+    return value

@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import time
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,10 +23,12 @@ _AT_ONCE, _BACKLOG = 16, 128  # asyncio accepts so many before any of them is co
 HEAD_BYTES, BODY_BYTES = 8 * 1024, 4 * 1024
 _MOST_HEADERS = 60
 _HEAD_S, _BODY_S, _WRITE_S, _CLOSE_S = 5.0, 5.0, 10.0, 2.0
+_GONE_S = 2.0  # for the answer to whoever has said all, or has gone: that looks the same
 _LEAST_S = 0.25  # a connection that is younger does not yet give way
 _CHUNK_BYTES = 64 * 1024
 _REQUEST = re.compile(rb"(GET|HEAD|POST) (/[!-~]{0,2000}) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,60}):[ \t]*([ -~\t]*)")
+_QUERY = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 431: "Request Header Fields Too Large"}
 
 Handle = Callable[[asyncio.StreamReader, "Outlet"], Awaitable[None]]
@@ -43,7 +46,7 @@ def check_head(head: bytes) -> int:
     """The length of the body that must follow. Raises RefusedError. Pure."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request = _REQUEST.fullmatch(first)
-    if request is None or len(lines) > _MOST_HEADERS:
+    if request is None or len(lines) > _MOST_HEADERS or not _is_text(request[2].partition(b"?")[2]):
         raise RefusedError(400)
     headers: dict[bytes, bytes] = {}
     for line in lines:
@@ -59,6 +62,17 @@ def check_head(head: bytes) -> int:
     if int(length) and request[1] != b"POST":
         raise RefusedError(400)
     return int(length)
+
+
+def _is_text(query: bytes) -> bool:
+    """The web library prints a traceback for each that is not."""
+    if _QUERY.fullmatch(query) is None:
+        return False
+    try:
+        urllib.parse.unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Outlet:
@@ -84,10 +98,12 @@ class Outlet:
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
+    is_tls = False
+
     def eof_received(self) -> bool:
-        """Whoever says no more is gone, with TLS and without."""
+        """Whoever says no more may still want the answer: `nc` and `socat` end what they send. With TLS that is the end of both."""
         super().eof_received()
-        return False
+        return not self.is_tls
 
 
 async def _secured(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext) -> asyncio.StreamWriter:
@@ -98,10 +114,18 @@ async def _secured(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, t
     below, loop = writer.transport, asyncio.get_running_loop()
     protocol = below.get_protocol()
     assert isinstance(protocol, _Protocol)
+    protocol.is_tls = True
     above = await loop.start_tls(below, protocol, tls, server_side=True, ssl_handshake_timeout=_HEAD_S)
     if above is None:
         raise OSError(errno.ECONNABORTED, "aborted in its handshake")
     return asyncio.StreamWriter(above, protocol, reader, loop)
+
+
+async def _until_gone(reader: asyncio.StreamReader) -> None:
+    """One request is all there is: of what comes behind it, a line end or another one, little is read and nothing done."""
+    read = 0
+    while (part := await reader.read(BODY_BYTES)) and read < BODY_BYTES:
+        read += len(part)
 
 
 class Listener:
@@ -206,14 +230,15 @@ class Listener:
             raise RefusedError(408) from None
 
     async def _pass(self, whole: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """To the routes; what whoever asked closes, ends."""
+        """To the routes; of what whoever asked closes, there is an end soon."""
         inside = asyncio.StreamReader()
         inside.feed_data(whole)
         inside.feed_eof()
         working = asyncio.ensure_future(self._handle(inside, Outlet(writer)))
-        gone = asyncio.ensure_future(reader.read(1))  # one request is all there is: what comes now is the end
+        gone = asyncio.ensure_future(_until_gone(reader))
         try:
             await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working], timeout=_GONE_S)
         finally:
             for task in (working, gone):
                 if not task.done():

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import logging
-import math
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from edged.faults import StandingFault, kinds
 from edged.models.fit.plot import to_svg as to_frontier
 from edged.page.access import COOKIE, COOKIE_S, Guard, Role, TooManyGuessesError, is_from_us, is_our_name
 from edged.page.courier import CourierLink
-from edged.page.hour import to_hour
+from edged.page.hour import to_hour, to_number
 from edged.page.listener import BODY_BYTES, Outlet
 from edged.page.openmetrics import CONTENT_TYPE, to_openmetrics
 from edged.page.viewers import Viewers, to_event
+from edged.system.shapes import is_region
 
 log = logging.getLogger("edged")
 
@@ -125,6 +126,7 @@ class Page:
         return "a token is needed", 401, {"WWW-Authenticate": "Bearer"}
 
     async def _seal(self, request: Request, response: Response) -> Response:
+        response.reason = HTTPStatus(response.status_code).phrase
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -196,7 +198,7 @@ class Page:
         return await self._asked(self._load_hour(request))
 
     async def _load_hour(self, request: Request) -> Answer:
-        tried = {key: _number(request.args[key]) for key in _TRIED if request.args.get(key)}
+        tried = {key: to_number(key, request.args[key]) for key in _TRIED if request.args.get(key)}
         async with self._replaying:  # one at a time, however many ask
             told = await self._courier.ask({"verb": "hour"})
             return await asyncio.to_thread(to_hour, told, tried)
@@ -242,12 +244,10 @@ class Page:
 
     async def _try(self, request: Request) -> Answer:
         region = _body(request).get("region")
-        if (
-            not isinstance(region, list)
-            or len(region) != 4
-            or not all(type(one) in (int, float) and 0 <= one <= 1 for one in region)
-        ):
-            return _error("a region is x, y, width and height, each 0 to 1", 400)
+        if not is_region(region):
+            return _error(
+                "a region is x, y, width and height, each 0 to 1, inside the picture, and 0.01 wide and high at least", 400
+            )
         async with self._courier.looked_at():
             return await self._courier.try_region(region)
 
@@ -259,14 +259,6 @@ class Page:
             return _error(str(error), 200)
         except (LookupError, TypeError, AttributeError, ArithmeticError):
             return _error(_ANOTHER, 200)
-
-
-def _number(text: str) -> float:
-    """Raises ValueError."""
-    value = float(text[:20])
-    if not math.isfinite(value):
-        raise ValueError("that is no number")
-    return value
 
 
 def _body(request: Request) -> dict[str, Any]:

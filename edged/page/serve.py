@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError, UnavailableError
+from edged.errors import ConfigError, ReadError, UnavailableError
 from edged.page.access import Guard, own_names
 from edged.page.courier import CourierLink
 from edged.page.listener import Listener
 from edged.page.routes import Page
 from edged.page.tokens import load_tokens
 from edged.page.viewers import Viewers
+from edged.system.files import read_file
 from edged.system.systemd import open_notify
 
 log = logging.getLogger("edged")
+
+_LARGEST_PEM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,30 @@ def run(serving: Serving) -> None:
 def _load_tls(cert: str, key: str) -> ssl.SSLContext | None:
     if not cert:
         return None
+    _check_pem("tls_cert", cert, b"CERTIFICATE-----", "certificate")
+    _check_pem("tls_key", key, b"PRIVATE KEY-----", "private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password="")  # else OpenSSL asks the terminal for one
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"page.tls_cert: {cert} and {key} can not be used: {error.strerror or error.args[-1]}"]) from None
+        is_anothers = isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH"
+        why = "the key is another certificate's" if is_anothers else error.strerror or error.args[-1]
+        raise ConfigError([f"page.tls_cert: {cert} and {key} can not be used: {why}"]) from None
     return context
+
+
+def _check_pem(name: str, path: str, mark: bytes, what: str) -> None:
+    """OpenSSL's own words are `PEM lib`, without which file. Raises ConfigError."""
+    try:
+        content = read_file(Path(path), _LARGEST_PEM_BYTES)
+    except ReadError as error:
+        raise ConfigError([f"page.{name}: {path} can not be used: it {error.why}"]) from None
+    if mark not in content:
+        raise ConfigError([f"page.{name}: {path} can not be used: it holds no {what} as PEM"])
+    if name == "tls_key" and b"ENCRYPTED" in content:
+        cure = f"openssl pkey -in {path} -out KEY writes one without"
+        raise ConfigError([f"page.{name}: {path} can not be used: it wants a pass phrase, and nobody is there to type it; {cure}"])
 
 
 async def _run(serving: Serving, guard: Guard, tls: ssl.SSLContext | None) -> None:
@@ -62,7 +83,8 @@ async def _run(serving: Serving, guard: Guard, tls: ssl.SSLContext | None) -> No
     try:
         await listener.start(serving.host, serving.port, tls)
     except OSError as error:
-        why = f"{serving.host}, port {serving.port}: {error.strerror or error}"
+        said = error.strerror if isinstance(error, socket.gaierror) or not error.errno else os.strerror(error.errno)
+        why = f"{serving.host}, port {serving.port}: {said or error}"
         raise UnavailableError(f"the page can not listen on {why}; see page.host and page.port") from None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

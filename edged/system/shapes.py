@@ -1,6 +1,7 @@
 """What all parts mean by a region of a picture, how large one may be, and which shapes a graph must have. Pure."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from edged.errors import ModelError
 
@@ -9,6 +10,14 @@ WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
 LARGEST_PICTURE_PIXELS = 64_000_000  # what the largest camera module for a Pi takes; three bytes each
 SMALLEST_PX, LARGEST_PX = 8, 1024  # of a side of a graph's input
+
+
+def is_region(value: object) -> TypeGuard[list[float]]:
+    """Of JSON: four numbers, inside the picture, and large enough to be looked at."""
+    if not isinstance(value, list) or len(value) != 4 or not all(type(one) in (int, float) and 0 <= one <= 1 for one in value):
+        return False
+    x, y, width, height = map(float, value)
+    return min(width, height) >= 0.01 and max(x + width, y + height) <= 1.001
 
 
 def check_fixed(name: str, shape: Sequence[int], *, dynamic: bool) -> None:

@@ -112,6 +112,29 @@ def test_no_path_leads_anywhere_else(page: Paged, path: str) -> None:
     assert answer.split(b" ")[1] in (b"404", b"400") or b'"error"' in answer
 
 
+@pytest.mark.parametrize("behind", [b"", b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_whoever_says_more_or_no_more_gets_the_answer(page: Paged, behind: bytes, ends: bool) -> None:
+    """`nc` and `socat` end what they send once they have sent it, and some clients send a line end too many."""
+    cookie = page.log_in(page.tokens.control)
+    for path, status in (("/healthz", b"200 OK"), ("/nothing", b"404 Not Found"), ("/hour", b"200 OK")):
+        with socket.create_connection(("127.0.0.1", page.port), 20) as end:
+            end.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n".encode() + behind)
+            if ends:
+                end.shutdown(socket.SHUT_WR)
+            said = b""
+            while part := end.recv(65536):
+                said += part
+        assert said.startswith(b"HTTP/1.0 " + status + b"\r\n") and said.partition(b"\r\n\r\n")[2], (path, said)
+
+
+@pytest.mark.parametrize("query", ["view=%ff", "view=%zz", "%", "view=%-1"])
+def test_no_query_is_worth_a_traceback(page: Paged, query: str) -> None:
+    assert page.get(f"/picture?{query}")[0] == 400 and page.get(f"/healthz?{query}")[0] == 400
+    assert page.get("/healthz?%C3%A9=+")[0] == 200
+    assert "Traceback" not in page.said.read_text()
+
+
 def test_tokens_can_not_be_guessed_by_trying(page: Paged) -> None:
     began_s = time.monotonic()
     codes = [page.post("/login", {"token": f"guess{n}" * 4})[0] for n in range(40)]
@@ -169,6 +192,9 @@ def test_it_shows_what_edged_sees_and_an_attack_harms_no_result_and_no_event(bot
     status, headers, jpeg = page.get("/picture?view=whole", cookie)
     assert status == 200 and jpeg.startswith(b"\xff\xd8\xff") and headers["cache-control"] == "no-store"
     assert page.get("/picture?view=model", cookie)[2] != jpeg
+    for none in ([0, 0, 0, 0], [0.9, 0.9, 0.5, 0.5], [0.1, 0.1, 0.005, 0.5], [True, 0, 1, 1], "all"):
+        status, refused = page.post("/try", {"region": none}, cookie)
+        assert status == 400 and "inside the picture" in refused["error"], none
     told = page.post("/try", {"region": [0.2, 0.2, 0.5, 0.5]}, cookie)[1]
     assert told["scores"] and told["now"]["rules"]["enter"] == 0.2
     assert page.get("/models", cookie)[0] == 200
@@ -316,6 +342,30 @@ def test_where_it_can_not_start_it_says_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = run(f"[page]\nenabled = true\nport = {taken.getsockname()[1]}", *token)
     assert code == 69 and "can not listen on 127.0.0.1" in said and "Traceback" not in said
+    assert "Address already in use" in said and "attempting" not in said
     (tmp_path / "no.pem").write_text("no certificate")
     code, said = run(f'[page]\nenabled = true\ntls_cert = "{tmp_path}/no.pem"\ntls_key = "{tmp_path}/no.pem"', *token)
     assert code == 78 and "can not be used" in said and "Traceback" not in said
+
+
+def test_a_certificate_that_can_not_be_used_is_named_with_why(tmp_path: Path) -> None:
+    """OpenSSL says `PEM lib` for most of it, and asks the terminal for a pass phrase."""
+    for name in ("one", "other"):
+        new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=door", "-days", "2"]
+        subprocess.run([*new, "-keyout", f"{name}.key", "-out", f"{name}.pem"], check=True, capture_output=True, cwd=tmp_path)
+    lock = ["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", "one.key", "-out", "locked.key"]
+    subprocess.run(lock, check=True, capture_output=True, cwd=tmp_path)
+    new_tokens(tmp_path / "token")
+    config = tmp_path / "edged.toml"
+    for cert, key, why in (
+        ("one.pem", "other.key", "the key is another certificate's"),
+        ("none.pem", "one.key", "none.pem can not be used: it cannot be read: No such file or directory"),
+        ("one.key", "one.key", "one.key can not be used: it holds no certificate as PEM"),
+        ("one.pem", "one.pem", "one.pem can not be used: it holds no private key as PEM"),
+        ("one.pem", "locked.key", "locked.key can not be used: it wants a pass phrase, and nobody is there to type it"),
+    ):
+        page = f'[page]\nenabled = true\ntls_cert = "{tmp_path}/{cert}"\ntls_key = "{tmp_path}/{key}"\n'
+        config.write_text(f'state_folder = "{tmp_path}"\n{page}')
+        command = [sys.executable, "-m", "edged", "page", "-c", str(config), "--token-file", str(tmp_path / "token")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+        assert done.returncode == 78 and why in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.decision import Decision, Rules
-from edged.page.hour import to_agreement, to_hour
+from edged.page.hour import to_agreement, to_hour, to_number
 from edged.page.replay import Span, replay, to_rules
 from edged.page.strip import to_colour
 from edged.system.hour import Hour, HourRow
@@ -100,3 +100,16 @@ def test_agreement() -> None:
     assert to_agreement(one, one) == 1
     assert to_agreement(one, [Span(0, 20, "a")]) == 0.5
     assert to_agreement([], []) == 1
+
+
+@pytest.mark.parametrize("text", ["0.5", ".5", "5.", "1e-1", "-1", "007"])
+def test_a_number_as_browsers_send_it(text: str) -> None:
+    assert to_number("enter", text) == float(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("enter", "abc"), ("enter", "1_0"), ("enter", "nan"), ("k", "2.7"), ("n", "9" * 400), ("k", "")]
+)
+def test_what_is_no_number_is_said_in_a_sentence(key: str, text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{key} must be a (whole )?number$"):
+        to_number(key, text)

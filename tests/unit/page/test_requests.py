@@ -13,6 +13,7 @@ def head(first: str = "GET / HTTP/1.1", *lines: str) -> bytes:
 
 def test_sound_ones() -> None:
     assert check_head(head()) == 0
+    assert check_head(head("GET /hour?enter=0.5&a=%C3%A9+%25 HTTP/1.1")) == 0
     assert check_head(head("POST /act HTTP/1.0", "Content-Length: 12", "X-Odd: \tü".replace("ü", "u"))) == 12
 
 
@@ -37,6 +38,10 @@ def test_sound_ones() -> None:
         (head("GET / HTTP/1.1", "Cookie: a\nb"), 400),
         (head("GET / HTTP/1.1", *(f"X-{n}: 1" for n in range(70))), 400),
         (head(f"GET /{'a' * 3000} HTTP/1.1"), 400),
+        (head("GET /picture?view=%ff HTTP/1.1"), 400),
+        (head("GET /picture?view=%zz HTTP/1.1"), 400),
+        (head("GET /?%-1 HTTP/1.1"), 400),
+        (head("GET /?a=%e2%82 HTTP/1.1"), 400),
     ],
 )
 def test_others_are_refused(data: bytes, status: int) -> None:
