@@ -5,19 +5,23 @@ the screenshots of docs/page.md, after a real fit.
 """
 
 import importlib.resources
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+import tomlkit
 
 from edged.system.files import shipped
 from tests.beds.page.chromium import BROWSER, Chromium, Tab
 from tests.e2e.paged import Paged, page_with, with_page
 from tests.e2e.running import Broker, Edged, edged_with, wait_for
+from tests.e2e.test_page_attacked import at_its_place
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: sudo apt install chromium")
 
@@ -207,9 +211,81 @@ def pause(tab: Tab) -> None:
     tab.click("#pause")
     tab.until("document.querySelector('#verdict').innerText.startsWith('Paused')", "paused")
     tab.until("document.querySelector('#picture').hidden", "and no picture")
+    tab.until("document.querySelector('#no-picture').innerText.startsWith('Paused')", "and why")
+    assert tab.text("#score") == "" and tab.text("#bars") == "", "nor the scores of a look that is over"
     tab.click("#pause")
     tab.until("document.querySelector('#verdict').innerText.startsWith('Works')", "and on")
     tab.until(SEES, "the picture again")
+
+
+def test_what_is_set_beside_the_file_is_shown_as_long_as_it_holds(world: World) -> None:
+    """Also where another tab, the file or a command changes it."""
+    tab = world.tab()
+    shown = "!document.querySelector('#override').hidden"
+    cookie = world.page.log_in(world.page.tokens.control)
+    text = world.edged.config.read_text()
+    try:
+        for region in ([0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.5, 0.5]):
+            assert "error" not in world.page.post("/tune", {"values": {"camera.region": region}}, cookie)[1]
+            tab.until(
+                f"{shown} && document.querySelector('#toml').innerText.includes('{region[0]}, ')", "what somebody else set", 30
+            )
+        world.edged.config.write_text(text.replace("[camera]", "[camera]\nregion = [0.0, 0.0, 0.9, 0.9]"))
+        tab.until(f"!({shown})", "the file was edited, and holds", 30)
+        assert "error" not in world.page.post("/tune", {"values": {"decision.hold_s": 2.5}}, cookie)[1]
+        tab.until(shown, "set again", 30)
+        clear = [sys.executable, "-m", "edged", "use", "--clear", "-c", str(world.edged.config)]
+        subprocess.run(clear, check=True, capture_output=True)
+        tab.until(f"!({shown})", "cleared at the terminal", 30)
+    finally:
+        world.edged.config.write_text(text)
+    tab.close()
+
+
+def test_what_is_typed_is_what_is_saved(world: World) -> None:
+    """A width below the least was passed over: the field showed 1 %, and 40 % was saved."""
+    tab = world.tab()
+    tab.fill("#region input[name=w]", "40")
+    tab.until("!document.querySelector('#region-save').disabled", "it could be saved")
+    tab.fill("#region input[name=w]", "1")
+    tab.until("document.querySelector('#effect').innerText.includes('at least')", "that it is too small")
+    assert tab.run("document.querySelector('#region-save').disabled")
+    tab.fill("#region input[name=w]", "30")
+    tab.until("document.querySelector('#effect').innerText.includes('There:')", "its effect")
+    tab.click("#region-save")
+    tab.until("document.querySelector('#toml').innerText.includes('region = [0, 0, 0.3, 1]')", "saved")
+    tab.click("#undo")
+    tab.until("document.querySelector('#override').hidden", "undone")
+    tab.close()
+
+
+def test_a_clock_that_is_set_back_hides_no_event(world: World, tmp_path: Path) -> None:
+    """Ten events of a future that was none, and one after the clock was set: the last is the newest."""
+    (tmp_path / "state").mkdir()
+    config = with_page({"device": "test", "state_folder": str(tmp_path / "state")})
+    (tmp_path / "edged.toml").write_text(tomlkit.dumps(config))
+    bodies = [{"event_type": "entered", "label": f"l{number}", "score": 0.9, "reason": "seen"} for number in range(12)]
+    times = [f"2037-01-01T00:00:{number:02}.000Z" for number in range(11)] + ["2026-01-01T00:00:00.000Z"]
+    told = [{"topic": "event", "time": time, "body": body} for time, body in zip(times, bodies, strict=True)]
+    watched: list[int] = []
+
+    def say(request: dict[str, object], _file: BinaryIO) -> Iterator[bytes]:
+        if request.get("verb") != "watch":
+            yield b'{"ok": false, "error": "no"}\n'
+            return
+        watched.append(1)
+        yield b"".join(json.dumps(line).encode() + b"\n" for line in told)  # and it ends: they are told again
+
+    with at_its_place(tmp_path / "state", say), page_with(tmp_path, tmp_path / "edged.toml", config["page"]["port"]) as page:
+        tab = world.browser.open(f"{page.url}/")
+        log_in(tab, page.tokens.control)
+        first = "document.querySelector('#events tbody tr') && document.querySelector('#events tbody tr').innerText"
+        tab.until(f"({first} || '').includes('entered l11')", "the newest first")
+        before = len(watched)
+        wait_for(lambda: len(watched) > before + 2, 30, "told again")
+        rows = tab.run("[...document.querySelectorAll('#events tbody tr')].map((one) => one.cells[1].innerText)")
+        assert rows == [f"entered l{number}" for number in range(11, 1, -1)]
+        tab.close()
 
 
 def test_what_breaks_is_said_and_what_is_back_too(world: World) -> None:
@@ -238,9 +314,37 @@ def test_what_breaks_is_said_and_what_is_back_too(world: World) -> None:
     tab.close()
 
 
+def test_a_long_label_leaves_its_bar_in_sight(tmp_path: Path, world: World) -> None:
+    config = tomlkit.parse(world.edged.config.read_text()).unwrap()
+    labels = [
+        "background",
+        *(f"{name} that somebody gave a name of many words, and one more" for name in ("person", "cat")),
+        *"defgh",
+    ]
+    (tmp_path / "labels.txt").write_text("\n".join(labels))
+    config["model"] = {"name": str(shipped("models", f"{SMALL}.tflite")), "labels": str(tmp_path / "labels.txt")}
+    config = with_page(
+        config | {"state_folder": str(tmp_path / "state"), "device": "a-name-of-many-words-for-one-door-of-one-house"}
+    )
+    with edged_with(tmp_path, config) as edged, page_with(tmp_path, edged.config, config["page"]["port"]) as page:
+        tab = world.browser.open(f"{page.url}/")
+        log_in(tab, page.tokens.control)
+        tab.until("document.querySelector('#label').innerText.startsWith('cat that')", "the cat", 60)
+        for width in (1440, 900, 375):
+            tab.show(width)
+            tab.until("document.querySelector('#bars meter')", "its bar")
+            assert tab.run("document.querySelector('#bars meter').getBoundingClientRect().width") >= 60, width
+            assert tab.run("document.querySelector('#verdict').getBoundingClientRect().width") >= 0.4 * width, width
+            assert tab.run("document.documentElement.scrollWidth") <= width
+        tab.close()
+
+
 def test_it_fits_a_phone_and_the_dark_and_asks_for_nothing_while_hidden(world: World) -> None:
     tab = world.tab(375)
     assert tab.run("document.documentElement.scrollWidth") <= 375
+    tab.until("document.querySelectorAll('#models tbody tr').length >= 5", "models")
+    rows = "[...document.querySelectorAll('#models tbody tr')].map((one) => one.getBoundingClientRect().height)"
+    assert max(tab.run(rows)) < 60, "no name is broken into pieces"
     least = tab.run(
         "Math.min(...[...document.querySelectorAll('button, select, .button, input[type=number]')]"
         ".filter((one) => one.offsetParent).map((one) => one.getBoundingClientRect().height))"

@@ -16,6 +16,7 @@ export function startHour() {
       const told = await ask(`/hour?${new URLSearchParams(tried)}`);
       if (mine !== asked) return;
       rules = told.rules;
+      if (seen.showTuned) seen.showTuned(); // another tab, an edit of the file or `edged use --clear` may have changed it
       const where = byId("hour"), isFirst = !where.firstChild;
       draw(where, told.svg);
       if (isFirst) where.scrollLeft = where.scrollWidth; // on a phone: now, and not an hour ago

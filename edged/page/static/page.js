@@ -55,7 +55,7 @@ function open() {
   live = new EventSource("/live");
   const on = (kind, take) => live.addEventListener(kind, (event) => { hears(); take(JSON.parse(event.data)); });
   on("hello", hello);
-  on("link", (told) => { seen.up = told.up; seen.reason = told.reason; tell(); });
+  on("link", (news) => { seen.up = news.up; seen.reason = news.reason; if (!news.up) unknown(); tell(); });
   on("over", () => { seen.over = true; close(); tell(); });
   on("doing", (told) => models.doing(told.doing));
   on("event", event);
@@ -70,6 +70,7 @@ function open() {
   live.onerror = () => {
     seen.up = false;
     seen.reason = "The page does not answer; is edged-page running?";
+    unknown();
     tell();
     if (live && live.readyState === EventSource.CLOSED) { close(); setTimeout(open, 2000); }
   };
@@ -121,6 +122,12 @@ const takes = {
   health: facts,
 };
 
+/** Nothing is known of what it sees now; the label comes again with the next connection. */
+function unknown() {
+  byId("label").textContent = "–";
+  byId("why").textContent = "";
+}
+
 /** The one sentence at the top, and only when it is another one: a screen reader hears each of them. */
 function tell() {
   const [kind, text] = verdict();
@@ -147,16 +154,21 @@ function verdict() {
   return ["good", `Works, and ${sees}`];
 }
 
+const MOST_KNOWN = 100;
+const knownEvents = new Set();
+
 function event(line) {
   const body = line.body, rows = byId("events").tBodies[0];
   const key = `${line.time} ${body.event_type} ${body.label}`;
-  if ([...rows.rows].some((one) => one.dataset.key === key)) return; // the last ones are told again after each connection
+  if (knownEvents.has(key)) return; // the last ones are told again after each connection
+  knownEvents.add(key);
+  if (knownEvents.size > MOST_KNOWN) knownEvents.delete(knownEvents.values().next().value);
   const row = make("tr");
   row.dataset.key = key;
   const when = make("td", new Date(line.time).toLocaleTimeString(), "figure");
   when.title = line.time;
   row.append(when, make("td", `${body.event_type} ${body.label}`), make("td", body.score.toFixed(2), "figure"), make("td", body.reason));
-  rows.insertBefore(row, [...rows.rows].find((one) => one.dataset.key.slice(0, line.time.length) <= line.time) || null);
+  rows.prepend(row); // as they come, which is as they happened; by their times, a clock that is set back would hide what is new
   while (rows.rows.length > 10) rows.deleteRow(-1);
   byId("no-events").hidden = true;
   if (body.event_type === "entered") byId("why").textContent = `Since ${when.textContent}: ${body.reason}`;

@@ -51,7 +51,9 @@ export function startPicture() {
     image.hidden = true;
     byId("save-picture").hidden = true;
     byId("no-picture").hidden = false;
-    byId("no-picture").textContent = reason;
+    byId("no-picture").textContent = ((seen.heard.state || {}).body || {}).paused ? "Paused: no picture leaves the camera's process" : reason;
+    byId("bars").replaceChildren(); // of a look that is over
+    byId("score").textContent = "";
     overlay.replaceChildren();
   }
 
@@ -170,11 +172,13 @@ export function startPicture() {
     form[key].addEventListener("input", () => {
       const region = rounded(KEYS.map((one) => Number(form[one].value) / 100));
       clearTimeout(tries);
-      if (region[2] < LEAST || region[3] < LEAST) return;
       wanted = region;
-      byId("region-save").disabled = byId("region-back").disabled = false;
+      const isSmall = region[2] < LEAST || region[3] < LEAST;
+      byId("region-save").disabled = isSmall;
+      byId("region-back").disabled = false;
       drawRegion();
-      tries = setTimeout(attempt, 300);
+      if (isSmall) effect(`A region is ${LEAST * 100} % wide and high at least, and inside the picture.`, "bad");
+      else tries = setTimeout(attempt, 300);
     });
   }
   form.addEventListener("submit", async (event) => {
