@@ -45,6 +45,12 @@ class CourierLink:
     def is_up(self) -> bool:
         return self._writer is not None
 
+    @property
+    def is_off(self) -> bool:
+        """Whether the config that edged follows says so by now: then `info` names no page. Known once something was answered."""
+        body = self.latest.get("info", {}).get("body")
+        return isinstance(body, dict) and body.get("page") == ""
+
     # questions
 
     async def ask(self, request: Line, on_progress: Callable[[str], None] = lambda _: None) -> Line:

@@ -41,6 +41,7 @@ _HEADERS = {
 _TRIED = ("enter", "leave", "margin", "k", "n", "hold_s")
 _OPEN = ("/healthz", "/login", "/login.js", "/page.css", "/icon.svg")  # and nothing of what edged sees
 _BY_TOKEN = ("/metrics", "/api")
+_OFF = "no picture is shown: page.enabled is false"
 _ANOTHER = "what answers is no edged of this version"
 
 Answer = Any  # what microdot takes: a body, or (body, status, headers)
@@ -188,6 +189,8 @@ class Page:
             return _error("view is whole, region or model", 400)
         async with self._courier.looked_at():
             told = await self._courier.picture(view)
+        if self._courier.is_off:
+            return _error(_OFF, 403)
         if "jpeg" not in told:
             return _error(str(told.get("reason", "there is no picture")), 200)
         about = {key: value for key, value in told.items() if key != "jpeg"}
@@ -249,7 +252,8 @@ class Page:
                 "a region is x, y, width and height, each 0 to 1, inside the picture, and 0.01 wide and high at least", 400
             )
         async with self._courier.looked_at():
-            return await self._courier.try_region(region)
+            tried = await self._courier.try_region(region)
+        return _error(_OFF, 403) if self._courier.is_off else tried
 
     async def _asked(self, asking: Awaitable[Answer]) -> Answer:
         """A refusal of edged's is an answer like another: its sentence is in it, and the status is of the way there."""

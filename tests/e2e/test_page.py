@@ -263,6 +263,20 @@ def test_no_picture_leaves_while_paused_or_where_the_config_says_no(both: tuple[
     wait_for(lambda: b"no picture" in page.get("/picture", cookie)[2], 10, "not allowed any more")
 
 
+def test_it_shows_nothing_any_more_once_the_config_says_so(both: tuple[Edged, Paged]) -> None:
+    """edged follows the edit at once; the page, which read the file when it began, is told."""
+    edged, page = both
+    cookie = page.log_in(page.tokens.control)
+    text = edged.config.read_text()
+    assert page.get("/picture", cookie)[0] == 200
+    edged.config.write_text(text.replace("[page]\nenabled = true", "[page]\nenabled = false"))
+    wait_for(lambda: page.get("/picture", cookie)[0] == 403, 30, "no picture")
+    assert b"page.enabled is false" in page.get("/picture", cookie)[2]
+    assert page.post("/try", {"region": [0.2, 0.2, 0.5, 0.5]}, cookie)[0] == 403
+    edged.config.write_text(text)
+    wait_for(lambda: page.get("/picture", cookie)[0] == 200, 30, "switched on again")
+
+
 def test_the_config_of_the_first_package_starts_with_its_port_set(tmp_path: Path, config: dict[str, Any], heard: Heard) -> None:
     """[web] as it was written then, with nothing else touched."""
     config |= {"model": any_model_config(), "web": {"enabled": False, "host": "127.0.0.1", "port": 8099}}

@@ -142,6 +142,7 @@ function verdict() {
   if (!seen.up) return ["bad", seen.reason || "edged does not answer"];
   const camera = body("camera"), state = body("state"), health = body("health");
   if (!camera || !state || !health) return ["wait", "edged is starting"];
+  if ((body("info") || {}).page === "") return ["wait", "The page is switched off: page.enabled is false"];
   if (state.paused) return ["wait", "Paused: nothing is looked at"];
   if (camera.state === "starting") return ["wait", "The camera is starting"];
   if (camera.state !== "ok") return ["bad", `Camera ${camera.state}: ${camera.reason}`];
