@@ -62,13 +62,13 @@ def _write_bundle(path: Path, config: Path | None, found: "list[Finding]") -> No
     from edged.doctor.bundle import to_bundle
     from edged.doctor.settings import read_config
     from edged.doctor.site import Site
-    from edged.system.files import PRIVATE, acting_for, write_file
+    from edged.system.files import PRIVATE, write_output
 
     reading, _ = read_config(config)
     settings = None if reading is None else reading.settings
     text = to_bundle(Site(), settings, "" if reading is None else reading.source.file, found)
-    with acting_for(path):
-        write_file(path, text.encode(), PRIVATE)
+    sys.stdout.flush()  # it may be the same
+    write_output(path, text.encode(), PRIVATE)
     said = "without passwords, pictures and what was seen; read it before you send it"
     click.echo(f"{path}: {len(text.splitlines())} lines, {said}", err=True)
 

@@ -38,7 +38,7 @@ def command(
     from edged.models.fit.plot import to_svg
     from edged.models.store import Store
     from edged.system.figures import spare_memory_mb
-    from edged.system.files import PUBLIC, acting_for, write_file
+    from edged.system.files import PUBLIC, write_output
     from edged.system.shapes import WHOLE
 
     settings = load_settings(config)
@@ -56,8 +56,7 @@ def command(
         fit = fitting.fit(family or model.family, budget, counter.next, again=again)
     told = fit.to_json()
     if plot is not None:
-        with acting_for(plot):
-            write_file(plot, to_svg(told).encode(), PUBLIC)
+        write_output(plot, to_svg(told).encode(), PUBLIC)
     if as_json:
         click.echo(to_json(told))
     else:

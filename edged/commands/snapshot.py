@@ -37,9 +37,9 @@ def command(output: Path, view: str, plain: bool, config: Path | None, as_json: 
     Only for who may use the daemon's socket, and never while it is paused or where snapshot.local is false.
     """
     from edged.config.reading import find_daemon_folder
-    from edged.errors import UnavailableError, WriteError
+    from edged.errors import UnavailableError
     from edged.process.control import ask_picture
-    from edged.system.files import PRIVATE, acting_for, followed, write_file
+    from edged.system.files import PRIVATE, write_output
     from edged.system.text import printable_all
 
     told = ask_picture(find_daemon_folder(config), view)
@@ -61,15 +61,7 @@ def command(output: Path, view: str, plain: bool, config: Path | None, as_json: 
         sys.stdout.flush()
         sys.stdout.buffer.write(jpeg)
     else:
-        with acting_for(output):
-            # a device or a pipe is written to; a file is replaced whole, and nobody else may read it
-            if output.exists() and not output.is_file() and not output.is_dir():
-                try:
-                    output.write_bytes(jpeg)
-                except OSError as error:
-                    raise WriteError(f"{output}: cannot be written: {error.strerror}") from None
-            else:
-                write_file(followed(output), jpeg, PRIVATE)
+        write_output(output, jpeg, PRIVATE)  # a file is for nobody else to read
     said = to_json(about) if as_json else f"{output}: {', '.join(lines)}"
     click.echo(said, err=str(output) == "-")
 

@@ -89,7 +89,7 @@ def _ask_all(config: Path | None, *, everything: bool) -> list[dict[str, Any]]:
 def _tell_metrics(answers: list[dict[str, Any]], output: Path | None, *, is_open: bool) -> None:
     from edged.errors import UnavailableError
     from edged.page.openmetrics import to_openmetrics, to_text_format
-    from edged.system.files import PUBLIC, acting_for, write_file
+    from edged.system.files import PUBLIC, write_output
 
     try:
         text = (to_openmetrics if is_open else to_text_format)(*answers)
@@ -98,8 +98,7 @@ def _tell_metrics(answers: list[dict[str, Any]], output: Path | None, *, is_open
     if output is None:
         click.echo(text, nl=False)
         return
-    with acting_for(output):
-        write_file(output, text.encode(), PUBLIC)
+    write_output(output, text.encode(), PUBLIC)
 
 
 def to_how(instances: list[str]) -> str:

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import EdgedError, ReadError
+from edged.errors import EdgedError, ReadError, WriteError
 from edged.system.files import PRIVATE, read_file, write_file
 
 FILE = Path("/etc/edged/page_token")
@@ -64,6 +64,8 @@ def _is_handed_over(path: Path) -> bool:
 
 def new_tokens(path: Path) -> Tokens:
     """Write new ones in place of the old, which end with the page's next start. Raises WriteError."""
+    if path.exists() and not path.is_file():
+        raise WriteError(f"{path}: cannot be written: it is no file")
     made = Tokens(secrets.token_urlsafe(_BYTES), secrets.token_urlsafe(_BYTES))
     write_file(path, f"{made.control}\n{made.view}\n".encode(), PRIVATE)
     return made

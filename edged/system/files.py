@@ -152,6 +152,22 @@ def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | 
         raise WriteError(f"{path}: cannot be written: {getattr(e, 'strerror', None) or e}") from None
 
 
+def write_output(path: Path, content: bytes, mode: int) -> None:
+    """What a person asked for, where that person said. Raises WriteError.
+
+    A device or a pipe is written to, and never replaced: /dev/null is the whole machine's. A link stays one; a file is replaced.
+    """
+    with acting_for(path):
+        try:
+            is_special = path.exists() and not (path.is_file() or path.is_dir())
+            if is_special:
+                path.write_bytes(content)
+        except (OSError, ValueError) as error:
+            raise WriteError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        if not is_special:
+            write_file(followed(path), content, mode)
+
+
 def _take_rights(handle: int, path: Path, like: os.stat_result) -> None:
     now = os.fstat(handle)
     if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):

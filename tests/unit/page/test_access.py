@@ -1,5 +1,6 @@
 """Who gets in: tokens, guesses, cookies, names, and from where a change may come."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.errors import CONFIG
+from edged.errors import CONFIG, WriteError
 from edged.page.access import COOKIE_S, Guard, TooManyGuessesError, is_from_us, is_our_name, own_names
 from edged.page.tokens import TokenError, Tokens, load_tokens, new_tokens
 
@@ -131,6 +132,14 @@ def test_a_file_of_tokens(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert made.control not in repr(made)
     assert new_tokens(path) != made
+
+
+def test_new_tokens_take_the_place_of_nothing_but_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(WriteError, match="it is no file"):
+            new_tokens(place)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize(

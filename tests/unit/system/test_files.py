@@ -1,5 +1,6 @@
 """The one reader, the one writer, and root's rights in somebody's folder."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -22,6 +23,7 @@ from edged.system.files import (
     read_json,
     to_depth,
     write_file,
+    write_output,
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -193,3 +195,31 @@ def test_a_root_without_that_right_says_so(tmp_path: Path) -> None:
     command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", sys.executable, "-c", code, str(tmp_path / "x")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "WriteError" in done.stderr and "for whom this root may not act" in done.stderr
+
+
+def test_an_output_is_written_where_a_person_said(tmp_path: Path) -> None:
+    """A link stays one, also where nothing is yet; a folder is none; a pipe gets it, and is there afterwards."""
+    (tmp_path / "link").symlink_to("file")
+    write_output(tmp_path / "link", b"one", PRIVATE)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"one"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == PRIVATE
+    with pytest.raises(WriteError, match="Is a directory"):
+        write_output(tmp_path, b"x", PRIVATE)
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_output(tmp_path / "pipe", b"two", PRIVATE)
+        assert os.read(end, 10) == b"two" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    finally:
+        os.close(end)
+
+
+@needs_root
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    """`sudo edged fit --plot /dev/null` made a file of the whole machine's /dev/null."""
+    for name, number, why in (("null", 3, None), ("full", 7, "No space left on device")):
+        os.mknod(tmp_path / name, stat.S_IFCHR | 0o666, os.makedev(1, number))
+        with contextlib.nullcontext() if why is None else pytest.raises(WriteError, match=why):
+            write_output(tmp_path / name, b"x", PRIVATE)
+        found = (tmp_path / name).stat()
+        assert stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, number)
