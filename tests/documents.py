@@ -196,6 +196,8 @@ COMMANDS: dict[str, RunHere | RunBy | NotRun] = {
     ),
     "python tune.py $P --base $B --name $N --px 128 --from work/tuned.pt --to longer --views 320_000"
     " --teacher work/family.npy": RunBy("tests/training/test_recipe.py", "--from"),
+    "python tune.py $P --base $B --name $N --px 128 --from work/tuned.pt --to longer --views 150_000"
+    " --beside ../home_0.5_160.tflite --trust 0.5": RunBy("tests/training/test_recipe.py", "--beside"),
     "python features.py $P --base $B --name $N --px 128 --checkpoint work/tuned.pt": _TRAINING,
     "python head.py $P --base $B --name $N --checkpoint work/tuned.pt": _TRAINING,
     "python ship.py $P --base $B --name $N --px 128 --checkpoint work/tuned.pt --models .. --test": _TRAINING,

@@ -34,7 +34,10 @@ class Convolution(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = self.folded()
-        return F.relu6(F.conv2d(padded(x, weight.shape[-1], self.stride), weight, bias, self.stride, 0, groups=self.groups))
+        side = weight.shape[-1]
+        if self.stride == 1:  # SAME is as much on each side: the convolution does that itself, without a copy
+            return F.relu6(F.conv2d(x, weight, bias, 1, side // 2, groups=self.groups))
+        return F.relu6(F.conv2d(padded(x, side, self.stride), weight, bias, self.stride, 0, groups=self.groups))
 
 
 def padded(x: torch.Tensor, side: int, stride: int) -> torch.Tensor:

@@ -3,10 +3,12 @@
     python tune.py --data PHOTOGRAPHS --work WORK --base MODELS/mobilenet_v1_0.25_128_quant.tflite --name home_0.25_128
                    --to tuned_0.25_128
                    --px 128 --views 100_000 [--teacher WORK/NAME.says.npy] [--leave-out cal,voc] [--from WORK/shipped.pt]
+                   [--beside ../home_0.5_160.tflite]
 
 Begins with the head that head.py fitted on the untouched network (WORK/NAME.head.pt), or with all of --from, a checkpoint of
 tune.py or checkpoint.py. The names are distilled from that network's
-own answer to the same view, so that they and the features stay general. Writes WORK/TO.pt (the running average of the weights is
+own answer to the same view, so that they and the features stay general. `--teacher` said once what the whole photograph shows;
+the files of `--beside` say it of each view, cut and dark as it is. Writes WORK/TO.pt (the running average of the weights is
 what counts) every 200 steps and goes on from it. Afterwards: features.py --checkpoint, head.py --checkpoint: the head anew.
 """
 
@@ -22,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 from collection import SEED, is_left_out, listed, stored
-from convert import runner
+from convert import runner, side
 from counts import targets, weights
 from measure import accuracy, recall_at
 from network import MobileNet
@@ -39,7 +41,16 @@ class Lessons:
     """Batches without end: half labelled, half not, 1 in 40 a bare surface, small parts of backgrounds among them."""
 
     def __init__(
-        self, pictures: np.ndarray, rows: list, soft: torch.Tensor, learn: np.ndarray, base: Path, trunk: Path, px: int, seed: int
+        self,
+        pictures: np.ndarray,
+        rows: list,
+        soft: torch.Tensor,
+        learn: np.ndarray,
+        base: Path,
+        trunk: Path,
+        px: int,
+        seed: int,
+        beside: tuple[list[Path], float] = ([], 0.0),
     ) -> None:
         self.pictures, self.soft, self.px, self.rng = pictures, soft, px, np.random.default_rng(seed)
         weight = weights(rows, learn, 1.0, 1.0, 1.5).astype(np.float64)
@@ -47,9 +58,13 @@ class Lessons:
         self.groups = [np.flatnonzero((weight > 0) & known) for known in (label >= 0, label < 0)]
         self.groups = [g for g in self.groups if len(g)]
         self.chances = [weight[g] / weight[g].sum() for g in self.groups]
+        self.labelled = label >= 0
         self.run = runner(trunk)
         net = published(base)
         self.names = net.names
+        files, self.trust = beside
+        self.beside = [(runner(path), side(path)) for path in files]
+        self.seen_at = max([px, *(at for _, at in self.beside)])  # views are made for whoever sees most
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Views (B, 3, px, px) in -1..1, classes (B, 8), what the published network calls them (B, 1001)."""
@@ -59,16 +74,29 @@ class Lessons:
         for n, row in enumerate(chosen):
             chance = self.rng.random()
             if chance < 0.025:
-                view = surface(self.rng, self.px)
+                view = surface(self.rng, self.seen_at)
                 soft[n] = F.one_hot(torch.tensor(0), 8)
             else:
                 little = soft[n, 0] > 0.9 and chance < 0.25  # a small part of a background is a background too
-                view = blurred(self.rng, cut(self.rng, self.pictures[row], self.px, 0.08 if little else 0.4))
-            views.append(lit(self.rng, view))
-            features.append(self.run(((views[-1] + 1) * 127.5).round().astype(np.uint8)))
+                view = blurred(self.rng, cut(self.rng, self.pictures[row], self.seen_at, 0.08 if little else 0.4))
+            view = lit(self.rng, view)
+            if self.beside:
+                says = np.mean([run(as_bytes(sized(view, at))) for run, at in self.beside], 0)
+                trust = self.trust if self.labelled[row] or chance < 0.025 else 1.0  # where nobody labelled, nobody knows better
+                soft[n] = (1 - trust) * soft[n] + trust * torch.from_numpy(says)
+            views.append(sized(view, self.px))
+            features.append(self.run(as_bytes(views[-1])))
         with torch.no_grad():
             called = self.names(torch.from_numpy(np.stack(features))).softmax(1)
         return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous(), soft, called
+
+
+def sized(view: np.ndarray, px: int) -> np.ndarray:
+    return view if view.shape[0] == px else cv2.resize(view, (px, px), interpolation=cv2.INTER_AREA)
+
+
+def as_bytes(view: np.ndarray) -> np.ndarray:
+    return ((view + 1) * 127.5).round().astype(np.uint8)
 
 
 def begun(net: MobileNet, head: Path, kept: int, of: Path | None = None) -> tuple[MobileNet, int]:
@@ -116,7 +144,8 @@ def main() -> None:
     ask.add_argument("--rate", type=float, default=6e-4)
     ask.add_argument("--names", type=float, default=1.0, help="what the distillation of the names counts")
     ask.add_argument("--teacher", type=Path)
-    ask.add_argument("--trust", type=float, default=0.3)
+    ask.add_argument("--beside", type=Path, nargs="+", default=[], help="files of the family that say what each view shows")
+    ask.add_argument("--trust", type=float, default=0.3, help="what a teacher's word counts beside the label")
     ask.add_argument("--kept", type=int, default=KEPT, help="so many first layers stay as published; the more, the faster")
     ask.add_argument("--leave-out", default="")
     a = ask.parse_args()
@@ -147,7 +176,8 @@ def main() -> None:
         step.load_state_dict(saved["step"])
         done = saved["done"]
         print(f"goes on after {done * BATCH} views", flush=True)
-    lessons = Lessons(pictures, rows, soft, (split == "train") & ~out, a.base, a.work / f"{a.name}.trunk.tflite", a.px, SEED + done)
+    learn, trunk = (split == "train") & ~out, a.work / f"{a.name}.trunk.tflite"
+    lessons = Lessons(pictures, rows, soft, learn, a.base, trunk, a.px, SEED + done, (a.beside, a.trust))
     ready: queue.Queue = queue.Queue(3)
     stop = threading.Event()
 

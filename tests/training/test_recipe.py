@@ -77,4 +77,37 @@ def test_somebody_s_own_photographs_become_a_file(photographs: Path, tmp_path: P
     run("tune.py", *common, "--to", "longer", "--from", checkpoint, "--teacher", said, "--px", 96, "--views", 64)
     longer = torch.load(work / "longer.pt", weights_only=True)
     assert (longer["before"], longer["done"]) == (4, 1)
+    beside = ("--beside", models / "own_0.25_96.tflite", "--trust", 1)
+    run("tune.py", *common, "--to", "beside", "--from", checkpoint, *beside, "--px", 96, "--views", 64)
+    taught = torch.load(work / "beside.pt", weights_only=True)["net"]
+    assert not torch.equal(taught["head.weight"], longer["net"]["head.weight"])  # other targets of the same views
     shutil.rmtree(work)
+
+
+@pytest.mark.parametrize("px", [96, 64])
+def test_who_stands_beside_says_it_of_the_very_view(photographs: Path, tmp_path: Path, px: int) -> None:
+    """Cut, dark and tilted as it is; and where the network sees less of it, of the view before it is made smaller."""
+    from collection import listed, stored
+    from convert import Trunk, quantised, runner
+    from published import published
+    from tune import Lessons, as_bytes
+
+    assert SHARED is not None
+    base = SHARED / "models" / f"{BASE}.tflite"
+    rows = listed(photographs)
+    pictures, learn = stored(photographs, tmp_path, rows), np.array([row.split == "train" for row in rows])
+    quantised(Trunk(published(base)), px, pictures[:4, :px, :px], tmp_path / "trunk.tflite")
+    label = torch.nn.functional.one_hot(torch.tensor([row.label for row in rows]), 8).float()
+    file = TRAINING.parent / "home_0.25_96.tflite"
+    says = runner(file)
+    for trust in (0.0, 1.0):
+        lessons = Lessons(pictures, rows, label, learn, base, tmp_path / "trunk.tflite", px, 5, ([file], trust))
+        views, wanted, _ = lessons.next()
+        assert views.shape[2:] == (px, px)
+        if trust == 0:
+            assert (wanted.amax(1) == 1).all()  # the labels alone
+        elif px == 96:
+            said = np.stack([says(as_bytes(view)) for view in views.permute(0, 2, 3, 1).numpy()])
+            assert np.allclose(wanted.numpy(), said, atol=1e-6)
+        else:
+            assert (wanted.amax(1) < 1).all() and torch.allclose(wanted.sum(1), torch.ones(len(wanted)), atol=1e-3)
