@@ -157,7 +157,7 @@ def _to_place(text: str) -> tuple[str, int]:
     if not mark or (":" in host and not host.endswith("]")):
         host, port = text, "1883"
     if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
-        raise click.UsageError(f"--broker: {port} is no port; HOST or HOST:PORT")
+        raise click.BadParameter(f"{port} is no port; HOST or HOST:PORT", param_hint="--broker")
     host = host.strip("[]")
     return _sound({"mqtt": {"host": host}}, (host, int(port)))
 
@@ -172,7 +172,7 @@ def _ask(question: str, default: str | None, to_answer: Callable[[str], Answer])
         try:
             return to_answer(str(click.prompt(question, default=default)))
         except click.UsageError as error:
-            click.echo(error.format_message().removeprefix("--broker: "), err=True)
+            click.echo(error.message, err=True)
         except EdgedError as error:
             click.echo(printable_lines(str(error)), err=True)
 

@@ -239,14 +239,14 @@ def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: st
 
 def _is_path(name_or_path: str) -> bool:
     """Whether a file is meant. No name of a model ends so, see check_name. Pure."""
-    return "/" in name_or_path or name_or_path.endswith(_SUFFIX)
+    return "/" in name_or_path or Path(name_or_path).suffix == _SUFFIX
 
 
 def to_name(stem: str) -> str:
     """What a file without a card is called. Pure."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-")[:80]
-    while plain.lower().endswith(_SUFFIX):
-        plain = plain[: -len(_SUFFIX)].rstrip("._-")
+    while Path(plain).suffix.lower() == _SUFFIX:
+        plain = Path(plain).stem.rstrip("._-")
     return plain or "model"
 
 
@@ -258,7 +258,7 @@ def check_name(name: str) -> str:
             f'"{shown}" is no name for a model: at most 80 letters, digits, "_", "-" and ".", none of the last three first, '
             'and "auto" is taken'
         )
-    if name.lower().endswith(_SUFFIX):  # what ends so is taken for a path where a model is chosen, see Store.find
+    if Path(name).suffix.lower() == _SUFFIX:  # what ends so is taken for a path where a model is chosen, see Store.find
         raise ModelError(f'"{name}" is no name for a model, it is a file\'s: leave the {_SUFFIX} away')
     return name
 

@@ -25,7 +25,7 @@ def to_interval(right: float, count: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelShare:
     """One label: the share of its pictures that were told rightly, its 95 % interval, and what the two are of."""
 
     label: str
@@ -35,13 +35,13 @@ class Row:
     of: str
 
 
-def to_rows(taught: Taught) -> list[Row]:
+def to_rows(taught: Taught) -> list[LabelShare]:
     """Near copies count once in the interval: twenty frames of one moment tell no more than one does."""
     made = []
     for (label, count, right), different in zip(taught.counts(), taught.figures["different"], strict=True):
         share = right / max(1, count)
         copies = f", near copies of {different}" if different < count else ""
-        made.append(Row(label, share, *to_interval(share * different, different), f"{right} of {count}{copies}"))
+        made.append(LabelShare(label, share, *to_interval(share * different, different), f"{right} of {count}{copies}"))
     return made
 
 
