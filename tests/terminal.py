@@ -17,6 +17,12 @@ END, INTERRUPT = b"\x04", b"\x03"  # what Ctrl-D and Ctrl-C send
 _DEADLINE_S = 60.0
 
 
+def _as_a_login_does() -> None:
+    """The terminal is the process's own, and Ctrl-C is heard, also where the tests run in the background of a script."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def in_terminal(
     *arguments: object, columns: int = 80, answers: Sequence[tuple[str, bytes]] = (), cwd: Path | None = None
 ) -> tuple[int, str]:
@@ -33,7 +39,7 @@ def in_terminal(
         cwd=cwd,
         env=environment,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_as_a_login_does,
     )
     os.close(theirs)
     killer = threading.Timer(_DEADLINE_S, running.kill)

@@ -79,7 +79,7 @@ CASES: dict[str, tuple[list[str], Plant, int]] = {
     "outbox, the lock is a link": (["outbox", "list"], link("edged.lock"), 69),
     "outbox, the database is a link": (["outbox", "retry", "all"], link("outbox.db"), 69),
     "outbox, the database is a pipe": (["outbox", "list"], pipe("outbox.db"), 69),
-    "plot is a link": (["fit", "--plot", "{state}/plot.svg", "--json"], link("plot.svg"), 0),
+    "plot is a link": (["fit", "--plot", "{state}/plot.svg", "--json"], link("plot.svg"), 74),
     "classify a pipe": (["classify", "{state}/p.png"], pipe("p.png"), 1),
     "audit without an end": (["audit", "/dev/zero"], nothing, 1),
     "pull into root's folder": ([*PULL, "http://127.0.0.1:1"], folder_of_root("models/.pull"), 69),
