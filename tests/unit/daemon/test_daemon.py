@@ -505,6 +505,7 @@ def test_a_profile_of_the_hour(stage: Stage) -> None:
     stage.config["profile"] = {"always": {"from": "00:00", "until": "23:59", "camera": {"fps": 2.0}, "model": {"name": LARGE}}}
 
     async def play(stage: Stage, daemon: Daemon) -> None:
+        unwatched(daemon)
         apply = daemon._apply
         apply.intent._local = lambda: type("T", (), {"tm_hour": 12, "tm_min": 0})()
         apply.intent._was_set = True
