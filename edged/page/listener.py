@@ -170,7 +170,7 @@ class Listener:
             self.refused += 1
             writer.transport.abort()
             return
-        connection = writer.transport  # below TLS
+        below, connection = writer, writer.transport
         self._open[connection] = time.monotonic()
         self._idle.add(connection)
         try:
@@ -190,6 +190,7 @@ class Listener:
             self.refused += 1
         finally:
             await self._end(connection, writer)
+            del below  # held until here: Python 3.13 closes the connection of a writer that nobody holds, also below TLS
 
     async def _end(self, connection: asyncio.WriteTransport, writer: asyncio.StreamWriter) -> None:
         """It has its place until it is closed: with TLS the other side has a word in that, and need not say it."""
