@@ -141,7 +141,8 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
         wait_for(lambda: heard.of("result"), 30, "a result")
         for name in SIX:  # tried once, so that what follows is the switching and not the admission
             ask(state, {"verb": "use", "wish": f"six_{name}"})
-        first = len(heard.of("result"))
+        wait_for(lambda: heard.of("result")[-1]["model"] == f"six_{SIX[-1]}", 30, "a result of the last one")
+        first = len(heard.of("result")) - 1
         vision = edged.vision_pid() or 0
         for n in range(switches):
             seen = len(heard.of("result"))
