@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.config.source import Keys
+from edged.models.names import is_path
 
 Values = dict[str, Any]
 
@@ -63,11 +64,6 @@ def complete(values: Values, folder: Path) -> Values:
             fps = get(whole, ("camera", "fps"))
             _fill(profile, "camera", None if fps is None else {"fps": fps})
     return whole
-
-
-def is_path(name: Any) -> bool:
-    """Whether model.name names a file and no model."""
-    return isinstance(name, str) and ("/" in name or name.endswith(".tflite"))
 
 
 def _make_paths_whole(values: Values, folder: Path) -> None:

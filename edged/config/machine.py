@@ -5,12 +5,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.config.complete import Values, get, is_path
+from edged.config.complete import Values, get
 from edged.config.faults import Fault, show
 from edged.config.reading import Reading, Settings, choose_state_folder, read_settings
 from edged.config.source import Keys
 from edged.errors import ConfigError, LabelsError, ModelError
 from edged.models.labels import load_labels
+from edged.models.names import is_path
 from edged.models.store import Store
 from edged.system.text import did_you_mean
 

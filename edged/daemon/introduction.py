@@ -7,7 +7,6 @@ from pathlib import Path
 
 import edged
 from edged.config.checks import is_loopback
-from edged.config.complete import is_path
 from edged.config.parts import to_rules
 from edged.config.profile import FILE, MARK
 from edged.config.reading import Settings
@@ -17,6 +16,7 @@ from edged.delivery.dispatch import Dispatch
 from edged.delivery.homeassistant import Announced
 from edged.delivery.messages import Info
 from edged.errors import ModelError
+from edged.models.names import is_path
 from edged.models.store import Installed, Store
 from edged.rollout.apply import Apply
 from edged.system.board import load_board

@@ -11,6 +11,7 @@ from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import CommandError, ModelErrorBody
 from edged.delivery.rate import TokenBucket
 from edged.errors import EdgedError
+from edged.models.names import is_path
 from edged.process.control import Control
 from edged.rollout.changes import Changes
 from edged.system.log import LEVELS, set_level
@@ -50,8 +51,8 @@ def to_wish(payload: bytes) -> str | None:
         text = payload.decode("utf-8").strip()
     except UnicodeDecodeError:
         return None
-    is_path = "/" in text or text.endswith(".tflite") or text.startswith((".", "~"))
-    return text if text and text.isprintable() and not is_path else None
+    is_file = is_path(text) or text.startswith((".", "~"))
+    return text if text and text.isprintable() and not is_file else None
 
 
 class _Newest:

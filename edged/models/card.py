@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edged.errors import ModelError, ReadError
+from edged.models.names import NAME
 from edged.system.files import read_file
 from edged.system.toml import load_toml
 
@@ -18,7 +19,6 @@ _LARGEST_BYTES = 256 * 1024  # the longest of ours is a fifth of it
 _MOST_KEYS = 20_000
 _MOST_FAULTS = 20
 CurvePoint = Annotated[tuple[Ratio, Ratio, Ratio], Field(strict=False)]
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 _PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}"
 _BESIDE = f"{_PART}(/{_PART}){{0,3}}"  # below the folder of the card: no way out of it, and nothing from the root
 

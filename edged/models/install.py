@@ -14,8 +14,9 @@ from edged.errors import ModelError, ReadError, WriteError
 from edged.models.admission import Admission
 from edged.models.card import Card, load_cards
 from edged.models.labels import fit_labels, load_labels
+from edged.models.names import check_name
 from edged.models.recast import forget_sibling
-from edged.models.store import Installed, Store, check_name, to_bare_card, to_facts_of
+from edged.models.store import Installed, Store, to_bare_card, to_facts_of
 from edged.models.tflite.graph import Interface
 from edged.system.files import (
     LARGEST_BYTES,

@@ -1,21 +1,20 @@
 """Which models are here: the bundled ones, and those in the state folder's `models/` (NAME.tflite, NAME.toml, NAME.txt)."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.errors import ModelError, ModelFileError
-from edged.models.card import NAME, Card, load_cards
+from edged.models.card import Card, load_cards
 from edged.models.catalogue import Catalogue, load_catalogue, to_catalogue
 from edged.models.fingerprints import GraphFacts, fingerprints_in, to_graph_facts
 from edged.models.labels import fit_labels, load_labels
+from edged.models.names import check_name, is_path, to_model_name
 from edged.system.files import shipped
 from edged.system.text import printable
 
 _MOST_CARDS, _MOST_TOLD = 1000, 20  # of the state folder
-_SUFFIX = ".tflite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,13 @@ class Store:
         """A model by name or path, or the smallest of `family` for "auto". Hashes a file that is new. Raises ModelError."""
         if name_or_path == "auto":
             return self.open(self.smallest(family), labels_file)
-        if _is_path(name_or_path):
+        if is_path(name_or_path):
             return self._find_file(Path(name_or_path).expanduser(), labels_file)
         return self.open(self.held_by_name(name_or_path), labels_file)
 
     def find_base(self, name_or_path: str) -> Installed:
         """As `find`, of what something is built upon: of a bare file no labels are asked for, and it has none here."""
-        if _is_path(name_or_path):
+        if is_path(name_or_path):
             return self._find_file(Path(name_or_path).expanduser(), "", is_base=True)
         return self.find(name_or_path)
 
@@ -221,7 +220,7 @@ def to_facts_of(model: bytes, path: Path) -> GraphFacts:
 def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: str = "") -> Card:
     """A card with what the graph tells, and no accuracy. size: in bytes. Raises ModelError for a name that can't be one."""
     interface = facts.interface
-    name = check_name(name or to_name(path.stem))
+    name = check_name(name or to_model_name(path.stem))
     return Card(
         name=name,
         family="",
@@ -235,32 +234,6 @@ def to_bare_card(path: Path, sha256: str, size: int, facts: GraphFacts, name: st
         output=interface.output,
         verified=False,
     )
-
-
-def _is_path(name_or_path: str) -> bool:
-    """Whether a file is meant. No name of a model ends so, see check_name. Pure."""
-    return "/" in name_or_path or Path(name_or_path).suffix == _SUFFIX
-
-
-def to_name(stem: str) -> str:
-    """What a file without a card is called. Pure."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-")[:80]
-    while Path(plain).suffix.lower() == _SUFFIX:
-        plain = Path(plain).stem.rstrip("._-")
-    return plain or "model"
-
-
-def check_name(name: str) -> str:
-    """The name itself. Raises ModelError for one that can't be a model's, or a file's."""
-    if not re.fullmatch(NAME, name) or name == "auto":
-        shown = printable(name if len(name) <= 80 else f"{name[:20]}…")
-        raise ModelError(
-            f'"{shown}" is no name for a model: at most 80 letters, digits, "_", "-" and ".", none of the last three first, '
-            'and "auto" is taken'
-        )
-    if Path(name).suffix.lower() == _SUFFIX:  # what ends so is taken for a path where a model is chosen, see Store.find
-        raise ModelError(f'"{name}" is no name for a model, it is a file\'s: leave the {_SUFFIX} away')
-    return name
 
 
 def _labels_cure(card: Card) -> str:

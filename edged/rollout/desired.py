@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edged.config.complete import is_path
 from edged.config.machine import read_parts
 from edged.config.profile import FILE, MARK, to_hour, with_wish
 from edged.config.reading import SYSTEM_FILE, Reading, Settings
 from edged.config.source import LONGEST
 from edged.config.tuning import with_tuned
 from edged.errors import ConfigError, EdgedError, ReadError, WriteError
+from edged.models.names import is_path
 from edged.rollout.override import (
     Override,
     TunedKeys,

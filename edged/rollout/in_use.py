@@ -5,9 +5,9 @@ For commands beside the daemon. Of the last good pair nothing is needed here: it
 
 from pathlib import Path
 
-from edged.config.complete import is_path
 from edged.config.reading import Settings, to_name
 from edged.errors import EdgedError, ModelError
+from edged.models.names import is_path
 from edged.models.store import Store
 from edged.process.control import ask
 from edged.rollout.override import load_override

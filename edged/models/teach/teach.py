@@ -13,7 +13,8 @@ from typing import Any, Literal
 from edged.errors import ModelError
 from edged.models.classify import PICTURE_LIMIT_S
 from edged.models.labels import LONGEST_LABEL, RESERVED
-from edged.models.store import Installed, check_name
+from edged.models.names import check_name
+from edged.models.store import Installed
 from edged.models.teach.figures import is_consistent
 from edged.process.sandbox import SandboxError, ThrowAway, handed_over, to_owner
 from edged.system.files import LARGEST_BYTES, read_model, shipped

@@ -9,7 +9,8 @@ import tomlkit
 from edged.errors import ModelError, WriteError
 from edged.models.install import Wish, add, remove, verify
 from edged.models.measurements import Measured, Measurements, Verdict
-from edged.models.store import Store, check_name, to_name
+from edged.models.names import check_name, to_model_name
+from edged.models.store import Store
 from edged.system.files import shipped
 from tests.shared import SHARED, needs_shared
 
@@ -155,7 +156,7 @@ def test_the_ledger_remembers_and_survives_damage(tmp_path: Path) -> None:
 )
 def test_what_a_bare_file_is_called_is_no_path(stem: str, name: str) -> None:
     """A name that ends as a file's does would be taken for a path by everything that looks for it."""
-    assert check_name(to_name(stem)) == name
+    assert check_name(to_model_name(stem)) == name
 
 
 def test_a_card_can_not_bring_a_name_that_is_a_path(store: Store, tmp_path: Path) -> None:
