@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import to_json
 
 
@@ -25,17 +26,9 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="Take model, crop and region from this config."
-)
+@click.option("-c", "--config", type=FILE, help="Take model, crop and region from this config.")
 @click.option("-m", "--model", metavar="NAME|PATH", help="An installed or bundled model, or a .tflite file.")
-@click.option(
-    "-l",
-    "--labels",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="One label a line; wins over the card's.",
-)
+@click.option("-l", "--labels", type=FILE, metavar="FILE", help="One label a line; wins over the card's.")
 @click.option("--size", callback=to_size, default="640x480", show_default=True, metavar="WxH", help="Of the camera's frame.")
 @click.option(
     "--format", "layout", type=click.Choice(["bgr", "nv12", "yuv420", "mjpeg"]), default="bgr", show_default=True,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import to_json
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
-)
+@click.option("-c", "--config", type=FILE, help="The config file; without it /etc/edged/edged.toml.")
 @click.option("--changed", is_flag=True, help="Only the keys that differ from the defaults; with --json too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: ok, faults, notes, settings, origins, override.")
 def command(config: Path | None, changed: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.shapes import Region
 from edged.system.text import printable, to_json
 
@@ -34,18 +35,10 @@ def to_region(_ctx: click.Context, _option: click.Parameter, text: str | None) -
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PICTURE|FOLDER…")
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="Take model, crop and region from this config."
-)
+@click.argument("pictures", nargs=-1, required=True, type=FILE, metavar="PICTURE|FOLDER…")
+@click.option("-c", "--config", type=FILE, help="Take model, crop and region from this config.")
 @click.option("-m", "--model", metavar="NAME|PATH", help="An installed or bundled model, or a .tflite file.")
-@click.option(
-    "-l",
-    "--labels",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="One label a line; wins over the card's.",
-)
+@click.option("-l", "--labels", type=FILE, metavar="FILE", help="One label a line; wins over the card's.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=3, show_default=True, help="So many labels a picture.")
 @click.option("--crop", type=click.Choice(["full", "centre", "letterbox"]), help="Of each picture; without it the config's (full).")
 @click.option("--region", callback=to_region, metavar="X,Y,W,H", help="The part that matters; without it the config's (all).")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import printable, to_json
 
 if TYPE_CHECKING:
@@ -20,15 +21,8 @@ _ORDER = ("fail", "warn", "ok", "skipped")
 
 
 @click.command()
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
-)
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Write all that a helper needs into one text file.",
-)
+@click.option("-c", "--config", type=FILE, help="The config file; without it /etc/edged/edged.toml.")
+@click.option("--bundle", type=FILE, metavar="FILE", help="Write all that a helper needs into one text file.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects: check, state (ok, warn, fail, skipped), found, cure.")
 def command(config: Path | None, bundle: Path | None, as_json: bool) -> int:
     """Look for everything that goes wrong on a Pi, and print the command that cures it. Exit 1 when something fails.

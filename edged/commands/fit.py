@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import to_json
 
 
 @click.command()
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
-)
+@click.option("-c", "--config", type=FILE, help="The config file; without it /etc/edged/edged.toml.")
 @click.option("--family", metavar="NAME", help="What to choose among; without it model.family.")
 @click.option("--latency-ms", type=float, help="Instead of the config's budget.latency_ms; so too the next four.")
 @click.option("--memory-mb", type=float)
@@ -21,9 +20,7 @@ from edged.system.text import to_json
 @click.option("--min-top1", type=float)
 @click.option("--again", is_flag=True, help="Measure anew what was measured before.")
 @click.option("--nice", type=click.IntRange(0, 19), default=0, help="Lower priority while measuring.")
-@click.option(
-    "--plot", type=click.Path(path_type=Path, readable=False), metavar="FILE", help="Also draw accuracy against latency, as SVG."
-)
+@click.option("--plot", type=FILE, metavar="FILE", help="Also draw accuracy against latency, as SVG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 def command(
     config: Path | None, family: str | None, again: bool, nice: int, plot: Path | None, as_json: bool, **limits: float | None

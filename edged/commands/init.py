@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edged.commands import FILE
 from edged.errors import EdgedError, UnavailableError
 from edged.system.text import printable_lines
 
@@ -23,14 +24,7 @@ _UNITS = ("usr/lib/systemd/system/edged.service", "lib/systemd/system/edged.serv
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path, readable=False),
-    default="edged.toml",
-    show_default=True,
-    help="The file to write.",
-)
+@click.option("-c", "--config", type=FILE, default="edged.toml", show_default=True, help="The file to write.")
 @click.option("--camera", help="A number (0), a device, an address (rtsp://…), a folder or file; without it what is found.")
 @click.option("--broker", metavar="HOST[:PORT]", help="Without it the one on this machine.")
 @click.option("--device", metavar="NAME", help="Name in the topics; without it the host name.")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from edged.commands import FILE
 from edged.system.log import LEVELS
 from edged.system.text import to_json
 
 
 @click.command()
 @click.argument("level", type=click.Choice(list(LEVELS)))
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: level, before.")
 def command(level: str, config: Path | None, as_json: bool) -> None:
     """Let the running daemon log from LEVEL on. With its next start it is as it was begun: info, or by -v and -q.

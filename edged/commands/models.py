@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.table import to_cell, to_table
 from edged.system.text import counted, printable_lines, to_json
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from edged.models.card import Card
     from edged.models.store import Store
 
-_FILE = click.Path(path_type=Path, readable=False)  # what may not be read is said in our own words
-_config = click.option("-c", "--config", type=_FILE, help="The config file; without it /etc/edged/edged.toml.")
+_config = click.option("-c", "--config", type=FILE, help="The config file; without it /etc/edged/edged.toml.")
 _json = click.option("--json", "as_json", is_flag=True, help="JSON for machines.")
 
 
@@ -68,15 +68,15 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option(
     "-l",
     "--labels",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="One label a line; wins over the card's.",
 )
-@click.option("--card", type=_FILE, metavar="FILE", help="A TOML file with the model's card.")
+@click.option("--card", type=FILE, metavar="FILE", help="A TOML file with the model's card.")
 @click.option("--as", "name", default="", metavar="NAME", help="Its name; a name of the catalogue vouches that it is that model.")
 @_config
 @_json
@@ -293,5 +293,8 @@ def _store(settings: "Settings", name: str = "") -> "Store":
     from edged.config.reading import choose_state_folder
     from edged.models.store import Store
 
-    store, own = Store(settings.state_folder), Store(choose_state_folder(settings.state_folder))
-    return own if name in own.held_names() - store.held_names() else store
+    store = Store(settings.state_folder)
+    if not name or name in store.held_names():
+        return store
+    own = Store(choose_state_folder(settings.state_folder))
+    return own if name in own.held_names() else store

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-_CONFIG = click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder."
-)
+from edged.commands import FILE
+
+_CONFIG = click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-_file = click.option("--token-file", type=click.Path(path_type=Path, readable=False), help="Instead of /etc/edged/page_token.")
+from edged.commands import FILE
+
+_file = click.option("--token-file", type=FILE, help="Instead of /etc/edged/page_token.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config; without it /etc/edged/edged.toml."
-)
+@click.option("-c", "--config", type=FILE, help="The daemon's config; without it /etc/edged/edged.toml.")
 @_file
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, token_file: Path | None) -> int | None:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from edged.commands import FILE
+
 NEEDS = {"changed": list, "at_start": list, "model": str, "note": str}
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, at_start, model, trial, note.")
 def command(config: Path | None, as_json: bool) -> None:
     """Let the running daemon follow its config file now.

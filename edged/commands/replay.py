@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edged.commands import FILE
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -23,7 +25,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # click before 8.3 k
 
 @click.command()
 @click.option("--since", type=Duration(), required=True, help="How far back: 90s, 30m, 12h, 2d.")
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: replayed.")
 def command(since: float, config: Path | None, as_json: bool) -> None:
     """Let the running daemon send delivered events again, for a broker that lost its database.

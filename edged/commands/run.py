@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edged.commands import FILE
+
 if TYPE_CHECKING:
     from edged.process.phases import Mark
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path, readable=False),
-    help="The config file, else /etc/edged/edged.toml, else the defaults.",
-)
+@click.option("-c", "--config", type=FILE, help="The config file, else /etc/edged/edged.toml, else the defaults.")
 @click.option("--instance", metavar="NAME", help="The config is /etc/edged/NAME.toml: how systemd starts a second camera's daemon.")
 @click.option("-v", "--verbose", is_flag=True, help="Also log what the libraries say.")
 @click.option("-q", "--quiet", is_flag=True, help="Log only what is wrong.")

@@ -7,20 +7,14 @@ from typing import Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import to_json
 
 _FIELDS = ("label", "top", "lead", "region", "shows", "age_ms", "rules")
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    metavar="FILE",
-    help="A JPEG that only its owner may read; - = stdout.",
-)
+@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="A JPEG that only its owner may read; - = stdout.")
 @click.option(
     "--view",
     type=click.Choice(["whole", "region", "model"]),
@@ -29,7 +23,7 @@ _FIELDS = ("label", "top", "lead", "region", "shows", "age_ms", "rules")
     help="All that the camera gives, with the region marked; the region; or exactly what the model gets.",
 )
 @click.option("--plain", is_flag=True, help="Draw nothing on it.")
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="What would be drawn, as one JSON object.")
 def command(output: Path, view: str, plain: bool, config: Path | None, as_json: bool) -> None:
     """Write what the camera sees into FILE, with the region, the label, its score and its lead drawn on it.

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edged.commands import FILE
 from edged.commands.watch import MEANINGS
 from edged.system.text import to_duration, to_json
 
@@ -13,18 +14,12 @@ _ANOTHER = "what answers is no edged of this version: edged status --json shows 
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 @click.option("--openmetrics", is_flag=True, help="As OpenMetrics text, for a scraper.")
 @click.option("--prometheus", is_flag=True, help="As Prometheus' older text format, for node_exporter's textfile collector.")
 @click.option("--all", "everything", is_flag=True, help="With these two: of every edged on this board that answers.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="With these two: into this file, whole or not at all.",
-)
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="With these two: into this file, whole or not at all.")
 def command(config: Path | None, as_json: bool, openmetrics: bool, prometheus: bool, everything: bool, output: Path | None) -> None:
     """Show what the running daemon looks with, sees with and waits for."""
     from edged.config.instance import list_instances

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import printable, printable_all, to_json
 
 if TYPE_CHECKING:
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
     from edged.models.store import Installed, Store
     from edged.models.teach.teach import Picture, Taught
 
-_config = click.option(
-    "-c", "--config", type=click.Path(path_type=Path, readable=False), help="The config file; without it /etc/edged/edged.toml."
-)
+_config = click.option("-c", "--config", type=FILE, help="The config file; without it /etc/edged/edged.toml.")
 _json = click.option("--json", "as_json", is_flag=True, help="JSON for machines.")
 _MODEL = "NAME"
 
@@ -46,14 +45,7 @@ def command() -> None:
 @click.argument("name", metavar="", default="")
 @click.option("--label", "shown", multiple=True, metavar="LABEL=FOLDER", help="Pictures of one label; once for each label.")
 @click.option("--marked", is_flag=True, help="Also what was kept with `edged teach mark`.")
-@click.option(
-    "--other",
-    "others",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FOLDER",
-    help="Pictures of none of the labels.",
-)
+@click.option("--other", "others", multiple=True, type=FILE, metavar="FOLDER", help="Pictures of none of the labels.")
 @click.option("--base", metavar="MODEL", help="What it is built upon; without it the best bundled one that meets the budget.")
 @click.option("--again", is_flag=True, help="Replace the model of that name that was taught before.")
 @_config

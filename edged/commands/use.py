@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import printable
 
 NEEDS = {"changed": list, "model": str, "note": str}
@@ -16,7 +17,7 @@ NEEDS = {"changed": list, "model": str, "note": str}
 @click.argument("wish", metavar="[NAME|auto|@PROFILE]", required=False)
 @click.option("--clear", is_flag=True, help="What the config file says.")
 @click.option("--write", is_flag=True, help="Also write it into the config file, whose comments stay.")
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="The daemon's config, for its state folder.")
+@click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, model, trial, note.")
 def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_json: bool) -> None:
     """Let the running daemon use another model, or a profile of its config.

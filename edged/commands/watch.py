@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edged.commands import FILE
 from edged.system.text import printable, to_json
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def to_seconds(_ctx: click.Context, _option: click.Parameter, seconds: float) ->
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.option("-h", "--host", default="localhost", show_default=True, callback=to_host, help="The broker.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
-@click.option("-c", "--config", type=click.Path(path_type=Path, readable=False), help="Broker, password and device of this config.")
+@click.option("-c", "--config", type=FILE, help="Broker, password and device of this config.")
 @click.option("-t", "--topic", callback=to_filter, help="What to subscribe to; without it edged/#, or all of the config's device.")
 @click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False))
