@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 END, INTERRUPT = b"\x04", b"\x03"  # what Ctrl-D and Ctrl-C send
 _DEADLINE_S = 60.0
+_AGAIN_S = 5.0
 
 
 def _as_a_login_does() -> None:
@@ -44,14 +46,21 @@ def in_terminal(
     os.close(theirs)
     killer = threading.Timer(_DEADLINE_S, running.kill)
     killer.start()
-    said, seen, left = b"", 0, list(answers)
+    said, seen, left, typed = b"", 0, list(answers), b""
     try:
         with contextlib.suppress(OSError):  # the terminal's end
-            while part := os.read(ours, 4096):
+            while True:
+                # one that comes just before the wait for an answer begins does not end that wait: a person presses again
+                if typed == INTERRUPT and not select.select([ours], [], [], _AGAIN_S)[0]:
+                    os.write(ours, INTERRUPT)
+                    continue
+                if not (part := os.read(ours, 4096)):
+                    break
                 said += part
                 while left and (at := said.find(left[0][0].encode(), seen)) >= 0:
                     seen = at + len(left[0][0].encode())
-                    os.write(ours, left.pop(0)[1])
+                    typed = left.pop(0)[1]
+                    os.write(ours, typed)
         code = running.wait()
     finally:
         killer.cancel()
