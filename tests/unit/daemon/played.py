@@ -20,8 +20,10 @@ from edged.process.child import Child
 from edged.process.pipe import Pipe
 from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
+from tests.e2e.running import HANG_S
 
 SMALL, LARGE = "home_0.25_96", "home_0.25_128"
+BEAT_S = 1.0
 FRAMES = dict.fromkeys(("captured", "inferred", "stale", "busy", "gated", "paused"), 0)
 TIMING = {"capture": 1.0, "preprocess": 1.0, "invoke": 2.0, "postprocess": 0.0}
 
@@ -39,8 +41,10 @@ class PlayedVision(Child):
         self.answers = True  # what it is told to load
         self._models: list[dict[str, Any]] = []
         self._frames = 0
+        self.memory_mb = 20.0
         asyncio.get_running_loop().add_reader(self.pipe.fileno(), self._hear)
         self.say("ready", pid=self.pid)
+        self._beats = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def say(self, kind: str, **fields: Any) -> None:
         with contextlib.suppress(OSError):  # the daemon has just ended it
@@ -53,15 +57,23 @@ class PlayedVision(Child):
         self.say("camera", state="ok", fault="", reason="")
         for _ in range(count):
             self._frames += 1
-            frames = FRAMES | {"captured": self._frames, "inferred": self._frames}
             timing_ms = TIMING | {"invoke": invoke_ms}
             size = {"width": 640, "height": 480, "picture": ""}
             said = {"index": self._frames, "captured_ns": time.monotonic_ns(), "scores": [[0, 0.9]]}
-            self.say("result", timing_ms=timing_ms, frames=frames, **size, **said)
+            self.say("result", timing_ms=timing_ms, frames=self._counts(), **size, **said)
+
+    def _counts(self) -> dict[str, int]:
+        return FRAMES | {"captured": self._frames, "inferred": self._frames}
+
+    def _beat(self) -> None:
+        """As the real one: whoever is silent is killed, however long a test takes on a slow machine."""
+        self.say("beat", frames=self._counts(), memory_mb=self.memory_mb)
+        self._beats = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def end(self, code: int) -> None:
         if self.code is None:
             self.code = code
+            self._beats.cancel()
             asyncio.get_running_loop().remove_reader(self.pipe.fileno())
             self.pipe.close()
             os.close(self._ends)
@@ -189,7 +201,7 @@ def measure(state: Path, name: str, ms: float, wanted: Any) -> None:
     admission.remember(key, Measured(p50_ms=ms, p95_ms=ms, memory_mb=20, threads=1, runs=20))
 
 
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = 20) -> Any:
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = HANG_S) -> Any:
     """The condition's first true value."""
     ends = asyncio.get_running_loop().time() + deadline_s
     while asyncio.get_running_loop().time() < ends:

@@ -27,7 +27,7 @@ from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
 from edged.system.files import shipped
 from edged.system.heat import Heat
-from tests.unit.daemon.played import FRAMES, LARGE, SMALL, Stage, admit, measure, until
+from tests.unit.daemon.played import LARGE, SMALL, Stage, admit, measure, until
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_start_and_an_end(stage: Stage) -> None:
     async def play(stage: Stage, daemon: Daemon) -> None:
         stage.vision.results()
         await until(lambda: daemon._publisher.camera_state == "ok", "frames")
-        stage.vision.say("beat", frames=FRAMES, memory_mb=42.0)
+        stage.vision.memory_mb = 42.0
         await until(lambda: daemon._report.health().vision_memory_mb == 42.0, "a beat")
         stage.vision.print(b"INFO: chatter\nsomething broke\nunfinished")
         status = daemon._report.status()
@@ -375,9 +375,8 @@ def test_a_governor_step_that_is_refused_is_not_told_as_taken(stage: Stage) -> N
             daemon._changes.govern(Heat(50.0))
             if apply.governor.is_asking:
                 break
-        await until(lambda: apply.switcher.used.name == LARGE, "on trial")
-        stage.vision.results()
-        await until(lambda: apply.active.name == LARGE and apply.step_fault is None, "taken")
+        taken = until(lambda: apply.active.name == LARGE and apply.step_fault is None, "taken")
+        await give_frames(stage, asyncio.ensure_future(taken))
         assert "smaller model" in apply.active.governed and apply.active.why == f"config: model.name = {SMALL}"
         assert apply.step_fault is None and kinds(daemon) == ["governor"]
 
@@ -430,9 +429,7 @@ def test_the_doors(stage: Stage) -> None:
             assert refusals(daemon) == before + 1
         for _ in range(3):
             requests._on_model_set(LARGE.encode())
-        await until(lambda: daemon._apply.switcher.used.name == LARGE, "on trial")
-        stage.vision.results()
-        await until(lambda: daemon._apply.active.name == LARGE, "the newest")
+        await give_frames(stage, asyncio.ensure_future(until(lambda: daemon._apply.active.name == LARGE, "the newest")))
         requests._on_control(b'{"action": "pause"}')
         assert daemon._publisher.paused
         requests._on_control(b'{"action": "pause"}')
@@ -466,8 +463,7 @@ def test_the_doors(stage: Stage) -> None:
         told: list[str] = []
         waits = asyncio.ensure_future(asyncio.to_thread(ask, stage.state, {"verb": "use", "wish": SMALL}, on_progress=told.append))
         await until(lambda: told, "progress")
-        stage.vision.results()
-        assert (await waits)["model"] == SMALL and SMALL in told[0]
+        assert (await give_frames(stage, waits))["model"] == SMALL and SMALL in told[0]
 
     stage.run(play)
 
@@ -494,7 +490,7 @@ def test_a_picture_from_before_a_pause_is_not_sent_after_it(stage: Stage) -> Non
         requests._on_control(b'{"action": "snapshot"}')
         requests._on_control(b'{"action": "pause"}')
         picture(time.monotonic_ns())
-        stage.vision.say("beat", frames=FRAMES, memory_mb=77.0)
+        stage.vision.memory_mb = 77.0
         await until(lambda: daemon._report.health().vision_memory_mb == 77.0, "the word after it")
         assert would_be_sent() == before + 1 and stage.vision.code is None
 
@@ -693,8 +689,7 @@ def test_auto_is_measured_beside_what_runs_and_a_fit_that_fails_is_tried_again(
         apply = daemon._apply
         await until(lambda: apply.switcher.on_trial, "what was chosen is on trial")
         assert kinds(daemon) == [] and apply.selector.needs_fit is False
-        stage.vision.results()
-        await until(lambda: apply.active.name == LARGE, "it runs")
+        await give_frames(stage, asyncio.ensure_future(until(lambda: apply.active.name == LARGE, "it runs")))
         assert apply.active.why.startswith("auto: the most accurate of home")
 
     stage.run(play)

@@ -14,6 +14,7 @@ from edged.errors import ConfigError, EdgedError
 from edged.process.control import SOCKET, ask
 from edged.system.heat import Heat
 from edged.system.hour import read_rows
+from tests.e2e.running import HANG_S
 from tests.unit.daemon.played import SMALL, Stage, until
 
 JPEG = b"\xff\xd8\xff" + bytes(200)
@@ -38,7 +39,7 @@ class Watch:
         self.writer.write(json.dumps(asked).encode() + b"\n")
 
     async def next(self, key: str, value: str = "") -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             while line := await self.reader.readline():
                 told = json.loads(line)
                 if key in told and (not value or told[key] == value):
