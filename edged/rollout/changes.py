@@ -68,7 +68,9 @@ class Changes:
             await self._follow_without_model(wanted, models)
             return self._to_done(change, list(change.at_start), str(models))
         note = ""
-        if self._needs_model(wanted):
+        if (is_new := await self._is_replaced()) and "model.name" not in change.keys:
+            change = ConfigDiff((*change.keys, "model.name"))
+        if is_new or self._needs_model(wanted):
             await self._use(_with_model_of(wanted, self._apply.settings))
             try:
                 note = await self._to_model(intent.settings, intent.door, "an edit of the config")
@@ -103,7 +105,7 @@ class Changes:
 
         try:
             note = ""
-            if not self._needs_model(to_new()):
+            if not self._needs_model(to_new()) and not await self._is_replaced():
                 self._apply.turns.end(_overtaken(wish))
                 await self._apply.turns.until_idle()
             else:
@@ -253,6 +255,10 @@ class Changes:
 
     def _needs_model(self, wanted: Settings) -> bool:
         return self._apply.recovery.is_behind or self._apply.selector.wanted != to_wanted(wanted)
+
+    async def _is_replaced(self) -> bool:
+        """The model is named by its file, and that is another one by now: whoever asks again means the new one."""
+        return await asyncio.to_thread(self._apply.selector.is_replaced, self._apply.chosen)
 
     async def _to_model(self, to_new: Callable[[], Settings], door: str, who: str) -> str:
         """To the model of other settings, on trial, as the newest that is asked for. Raises EdgedError, and the old one runs."""

@@ -11,6 +11,7 @@ from edged.models.admission import Admission
 from edged.models.background import Wanted, admit_beside, begin_with, fit_beside, recast_beside
 from edged.models.fit.fit import Fit, Fitting
 from edged.models.measurements import Verdict
+from edged.models.names import is_path
 from edged.models.store import Installed, Store
 from edged.rollout.active import Active
 from edged.rollout.governor import Governor, Rung
@@ -110,6 +111,16 @@ class Selector:
     def forget(self, refused: Active) -> None:
         """What is known of a model's file: it is read again when it is asked for again."""
         self._store.forget(refused.installed.path)
+
+    def is_replaced(self, chosen: Active) -> bool:
+        """The file that the operator named is another one than when it was chosen, or none that can be used."""
+        if not is_path(self._wanted.name):
+            return False
+        try:
+            found = self._store.find(self._wanted.name, self._wanted.labels)
+        except ModelError:
+            return True
+        return not self._running(found, chosen.why).is_same(chosen)
 
     @staticmethod
     def _check(installed: Installed, verdict: Verdict | None) -> None:

@@ -1,9 +1,11 @@
 """The daemon in this process: every part is the real one, but the vision process, which the test plays over the real pipe."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -246,6 +248,43 @@ def test_a_model_that_is_damaged_later_holds_no_other_edit_up(stage: Stage) -> N
         stage.write(stage.config | {"decision": {"enter": 0.9}})
         done = await daemon._changes.reload()
         assert daemon._apply.settings.decision.enter == 0.9 and "mine" in done["note"] and kinds(daemon) == ["config"]
+
+    stage.run(play)
+
+
+@pytest.mark.parametrize("door", ["reload", "use"])
+def test_a_file_that_was_replaced_is_tried_when_somebody_asks_again(stage: Stage, door: str) -> None:
+    """As after training it once more. Until then the one that was proven runs."""
+    mine = stage.folder / "mine.tflite"
+
+    def put(name: str) -> None:
+        beside = mine.with_suffix(".new")
+        shutil.copy(shipped("models", f"{name}.tflite"), beside)
+        beside.replace(mine)
+
+    async def ask_again(stage: Stage, daemon: Daemon) -> dict[str, Any]:
+        if door == "use":
+            return await use(stage, daemon, str(mine))
+        return await give_frames(stage, asyncio.ensure_future(daemon._changes.reload()))
+
+    put(SMALL)
+    stage.write(stage.config | {"model": {"name": str(mine)}})
+
+    async def play(stage: Stage, daemon: Daemon) -> None:
+        unwatched(daemon)
+        await ask_again(stage, daemon)
+        loads, small = len(stage.vision.told("load")), daemon._apply.active.installed.sha256
+        await ask_again(stage, daemon)
+        assert len(stage.vision.told("load")) == loads, "it is the same file"
+        put(LARGE)
+        done = await ask_again(stage, daemon)
+        assert door == "use" or done["changed"] == ["model.name"]
+        running = daemon._apply.active.installed
+        assert running.card.px == 128 and running.sha256 != small and stage.vision.told("load")[-1]["trial"]
+        mine.write_bytes(b"x")
+        with pytest.raises(EdgedError) if door == "use" else contextlib.nullcontext():
+            await ask_again(stage, daemon)
+        assert daemon._apply.active.installed.sha256 == running.sha256
 
     stage.run(play)
 
