@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edged.commands import FILE
-from edged.system.text import printable, printable_all, to_json
+from edged.system.text import counted, printable, printable_all, to_json
 
 if TYPE_CHECKING:
     from edged.config.reading import Settings
@@ -86,6 +86,7 @@ def make(
         sweep(store)
         plan = Plan(name, installed, labels, tuple(pictures))
         check_plan(plan)
+        _tell_ignored(labels, settings)
         check_name_is_free(store, plan, again=again)
         if again:
             check_not_running(folder, name)
@@ -110,7 +111,7 @@ def mark(label: str, config: Path | None, as_json: bool) -> None:
     click.echo(
         to_json({key: answer[key] for key in ("label", "count")})
         if as_json
-        else printable(f'kept: "{answer["label"]}" has {answer["count"]} marks')
+        else printable(f'kept: "{answer["label"]}" has {counted(answer["count"], "mark")}')
     )
 
 
@@ -126,7 +127,7 @@ def marks(config: Path | None, as_json: bool) -> None:
         click.echo(to_json(rows))
         return
     for row in rows:
-        click.echo(printable(f"{row['label']}: {row['count']} pictures, {row['bytes'] / 1e6:.1f} MB"))
+        click.echo(printable(f"{row['label']}: {counted(row['count'], 'picture')}, {row['bytes'] / 1e6:.1f} MB"))
     if not rows:
         click.echo("nothing is kept: edged teach mark LABEL keeps what the camera sees now", err=True)
 
@@ -137,7 +138,7 @@ def marks(config: Path | None, as_json: bool) -> None:
 def forget(label: str | None, config: Path | None) -> None:
     """Erase the marks of a label, or all of them."""
     erased = _ask_marks(config, {"verb": "forget", "label": label})["erased"]
-    click.echo(f"erased {erased} pictures")
+    click.echo(f"erased {counted(erased, 'picture')}")
 
 
 def _ask_marks(config: Path | None, request: dict[str, Any]) -> dict[str, Any]:
@@ -157,6 +158,12 @@ def _ask_marks(config: Path | None, request: dict[str, Any]) -> dict[str, Any]:
     if request["verb"] == "forget":
         return {"erased": kept.forget(request["label"])}
     return {"marks": [{"label": one.label, "count": one.count, "bytes": one.bytes} for one in kept.all()]}
+
+
+def _tell_ignored(labels: tuple[str, ...], settings: "Settings") -> None:
+    if ignored := [label for label in labels if label in settings.decision.ignore]:
+        names = ", ".join(ignored)
+        click.echo(printable(f"decision.ignore names {names}: edged will tell it as none, as an empty place"), err=True)
 
 
 def _to_label(shown: str) -> str:

@@ -113,6 +113,12 @@ def test_a_second_time_needs_a_word(config: Path, things: dict[str, Path]) -> No
     edged("models", "verify", "two", config=config)
 
 
+def test_a_label_that_the_config_ignores_is_told(config: Path, things: dict[str, Path]) -> None:
+    shown = {"background": things["discs"], "bars": things["bars"]}
+    done = teach("home_0.25_96", shown, *BASE, config=config, code=1)  # that name is taken: it ends there
+    assert done.stderr.startswith("decision.ignore names background: edged will tell it as none, as an empty place\n")
+
+
 @pytest.mark.parametrize("name", ["mark", "marks", "forget"])
 def test_a_model_is_not_named_as_a_command(name: str, config: Path, things: dict[str, Path]) -> None:
     done = edged("teach", name, "--label", f"a={things['discs']}", config=config, code=2)
