@@ -18,6 +18,7 @@ from edged.errors import ConfigError, EdgedError, ModelError
 from edged.faults import StandingFault
 from edged.rollout.active import Active
 from edged.rollout.apply import Apply
+from edged.rollout.desired import models_of, with_model_of
 from edged.rollout.effects import Effects
 from edged.rollout.governor import Step
 from edged.rollout.selector import BackgroundFit, Selector
@@ -56,7 +57,7 @@ class Changes:
             log.error("config not followed: %s", error)
             raise
         before = self._apply.settings
-        if models is not None and _models_of(intent.here(reading.settings)) != _models_of(intent.file):
+        if models is not None and models_of(intent.here(reading.settings)) != models_of(intent.file):
             intent.fault = str(models)
             log.error("config not followed: %s", models)
             self._effects.refusal(reading.settings.model.name, str(models))
@@ -71,7 +72,7 @@ class Changes:
         if (is_new := await self._is_replaced()) and "model.name" not in change.keys:
             change = ConfigDiff((*change.keys, "model.name"))
         if is_new or self._needs_model(wanted):
-            await self._use(_with_model_of(wanted, self._apply.settings))
+            await self._use(with_model_of(wanted, self._apply.settings))
             try:
                 note = await self._to_model(intent.settings, intent.door, "an edit of the config")
             except ModelError as error:
@@ -92,7 +93,7 @@ class Changes:
         log.error("config followed but for its model: %s", error)
         self._effects.refusal(wanted.model.name, str(error))
         self._apply.refused = wanted
-        await self._use(_with_model_of(wanted, self._apply.settings))
+        await self._use(with_model_of(wanted, self._apply.settings))
 
     # a wish
 
@@ -159,7 +160,7 @@ class Changes:
                 return
             try:
                 if self._needs_model(wanted):
-                    await self._use(_with_model_of(wanted, apply.settings))
+                    await self._use(with_model_of(wanted, apply.settings))
                     await self._to_model(apply.intent.settings, apply.intent.door, "the hour of a profile")
                     apply.changed()
                 await self._use(apply.intent.settings())
@@ -290,16 +291,6 @@ class Changes:
 
     def _to_done(self, change: ConfigDiff, at_start: list[str], note: str) -> dict[str, Any]:
         return {"changed": list(change.keys), "at_start": at_start, "note": note, **self._apply.told}
-
-
-def _with_model_of(wanted: Settings, old: Settings) -> Settings:
-    """The settings with the model and budget that run."""
-    return wanted.model_copy(update={"model": old.model, "budget": old.budget})
-
-
-def _models_of(settings: Settings) -> list[object]:
-    """Every model that the file names."""
-    return [settings.model, *(profile.model for profile in settings.profile.values())]
 
 
 def _overtaken(by: str) -> EdgedError:

@@ -191,3 +191,13 @@ def _has_content(path: Path) -> bool:
         return bool(read_file(path, LONGEST).strip())
     except ReadError as error:
         return not error.is_absent
+
+
+def models_of(settings: Settings) -> list[object]:
+    """Every model that the file names."""
+    return [settings.model, *(profile.model for profile in settings.profile.values())]
+
+
+def with_model_of(wanted: Settings, old: Settings) -> Settings:
+    """The settings with the model and budget that run."""
+    return wanted.model_copy(update={"model": old.model, "budget": old.budget})
