@@ -40,8 +40,8 @@ class Outcome:
         return sum(one.end_s - one.begin_s for one in self.spans if one.label == label) / whole if whole else 0.0
 
 
-def to_rules(told: Mapping[str, Any], wanted: Mapping[str, float] | None = None) -> Rules:
-    """The courier's rules, with what is tried in their places. Raises ValueError for what can't be meant."""
+def to_rules(told: Mapping[str, Any]) -> Rules:
+    """The courier's rules: those that hold, or would with what is tried. Raises ValueError for what can't be meant."""
     rules = Rules(
         enter=float(told["enter"]),
         leave=float(told["leave"]),
@@ -51,8 +51,6 @@ def to_rules(told: Mapping[str, Any], wanted: Mapping[str, float] | None = None)
         hold_s=float(told["hold_s"]),
         ignore=frozenset(map(str, told["ignore"])),
     )
-    for key, value in (wanted or {}).items():
-        rules = replace(rules, **{key: int(value) if key in ("k", "n") else float(value)})  # type: ignore[arg-type]
     if not (0 <= rules.leave <= rules.enter <= 1 and 0 <= rules.margin <= 1):
         raise ValueError("enter, leave and margin are 0 to 1, and leave is at most enter")
     if not (1 <= rules.k <= rules.n <= 100 and 0 <= rules.hold_s <= 3600):

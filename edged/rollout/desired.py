@@ -162,15 +162,21 @@ class Intent:
             return f"{error}; after the next start the file decides again"
         return ""
 
+    def tried(self, values: dict[str, Any]) -> Settings:
+        """What would run with these keys beside the file too, as `tune` takes them; nothing is kept. Raises ConfigError."""
+        wish = self.wish
+        return with_tuned(with_wish(self.file, "" if wish == FILE else wish, self.minute()), self._merged(values))
+
+    def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in (self.tuned.holding(self.file) | values).items() if value is not None}
+
     def tune(self, values: dict[str, Any], door: str) -> str:
         """Single keys beside the file, None for those that are to be as the file says. A sentence when they can't be kept.
 
         Raises ConfigError with every fault, and then nothing was changed.
         """
-        merged = {key: value for key, value in (self.tuned.holding(self.file) | values).items() if value is not None}
-        wish = self.wish
-        with_tuned(with_wish(self.file, "" if wish == FILE else wish, self.minute()), merged)
-        self.tuned = to_tuned(self.file, merged, door)
+        self.tried(values)
+        self.tuned = to_tuned(self.file, self._merged(values), door)
         try:
             save_tuned(self._state_folder, self.tuned)
         except WriteError as error:

@@ -185,7 +185,7 @@ def try_thresholds(tab: Tab) -> None:
     tab.until("document.querySelector('#would').innerText.includes('With these')", "what the hour would have been")
     tab.until("[...document.querySelectorAll('svg.strip text')].some((one) => one.textContent === 'it would')", "and drawn")
     tab.fill("#thresholds input[name=leave]", "1")
-    tab.until("document.querySelector('#would').innerText.includes('leave is at most enter')", "what can not be meant")
+    tab.until("document.querySelector('#would').innerText.includes('above enter')", "what can not be meant")
     tab.fill("#thresholds input[name=leave]", "0.5")
     tab.until("document.querySelector('#would').innerText.includes('With these')", "again")
     tab.click("#thresholds-save")

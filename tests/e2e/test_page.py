@@ -239,7 +239,9 @@ def test_a_region_is_saved_shown_and_undone(both: tuple[Edged, Paged], heard: He
     written = edged.config.read_text()
     status, told = page.post("/tune", {"values": {"camera.region": [0.25, 0.25, 0.5, 0.5], "decision.enter": 0.3}}, cookie)
     assert status == 200 and told["toml"] == "[camera]\nregion = [0.25, 0.25, 0.5, 0.5]\n[decision]\nenter = 0.3"
-    assert "above enter" in page.post("/tune", {"values": {"decision.leave": 0.9}}, cookie)[1]["error"]
+    refused = page.post("/tune", {"values": {"decision.leave": 0.9}}, cookie)[1]["error"]
+    assert "above enter" in refused
+    assert json.loads(page.get("/hour?leave=0.9", cookie)[2])["error"] == refused, "a trial says the same"
     shown = subprocess.run([sys.executable, "-m", "edged", "check", "-c", edged.config], capture_output=True, text=True, check=True)
     assert "camera.region = [0.25, 0.25, 0.5, 0.5]  # the page; wins until" in shown.stdout
     status_said = subprocess.run(

@@ -4,11 +4,12 @@ import asyncio
 import time
 from typing import Any
 
-from edged.config.parts import to_budget, to_wanted
+from edged.config.parts import to_budget, to_rules, to_wanted
 from edged.config.settings import Settings
 from edged.config.tuning import to_toml
 from edged.daemon.link import Link
 from edged.daemon.pictures.snapshots import Snapshots
+from edged.decision import Rules
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.publisher import Courier
 from edged.delivery.watching import Watching
@@ -26,6 +27,7 @@ from edged.system.heat import Heat
 from edged.system.hour import Hour, HourRow
 
 _TOLD = 3  # scores
+_MOST_KEYS = 20
 _ACTIONS = ("pause", "resume", "snapshot")
 
 
@@ -92,11 +94,12 @@ class Viewing:
         since = request.get("since", -1)
         if not isinstance(since, int):
             raise EdgedError("hour takes since, a whole number of seconds")
-        rules = self._publisher.rules
-        told = {"k": rules.k, "n": rules.n, "hold_s": rules.hold_s, "ignore": sorted(rules.ignore)}
-        told |= {"enter": rules.enter, "leave": rules.leave, "margin": rules.margin}
+        would = {}
+        if tried := _to_keys(request.get("tried", {}), "hour takes tried"):  # as `tune` would
+            settings, installed = self._apply.intent.tried(tried), self._apply.active.installed
+            would = {"would": _to_told(to_rules(settings, installed.card, installed.labels))}
         now = {"now": int(time.monotonic() - self._began_s), "kept": self._apply.settings.page.enabled}
-        return self._hour.to_dict(since) | now | {"rules": told}
+        return self._hour.to_dict(since) | now | {"rules": _to_told(self._publisher.rules)} | would
 
     async def _act(self, request: dict[str, Any]) -> dict[str, Any]:
         action = request.get("action")
@@ -108,9 +111,7 @@ class Viewing:
         return {"paused": self._publisher.paused}
 
     async def _tune(self, request: dict[str, Any]) -> dict[str, Any]:
-        values = request.get("values")
-        if not isinstance(values, dict) or len(values) > 20:
-            raise EdgedError("tune takes values: dotted keys and what they are to be, null for what the file says")
+        values = _to_keys(request.get("values"), "tune takes values")
         done = await self._changes.tune(values, "page") if values else {}
         intent = self._apply.intent
         tuned = intent.tuned.holding(intent.file)
@@ -119,6 +120,18 @@ class Viewing:
     async def _tell_models(self, _request: dict[str, Any]) -> dict[str, Any]:
         async with self._table:  # one look at the files at a time
             return await asyncio.to_thread(_load_models, self._apply.settings)
+
+
+def _to_keys(keys: Any, what: str) -> dict[str, Any]:
+    """Raises EdgedError for what is no object, or too large a one."""
+    if not isinstance(keys, dict) or len(keys) > _MOST_KEYS:
+        raise EdgedError(f"{what}: dotted keys and what they are to be, null for what the file says")
+    return keys
+
+
+def _to_told(rules: Rules) -> dict[str, Any]:
+    told = {"k": rules.k, "n": rules.n, "hold_s": rules.hold_s, "ignore": sorted(rules.ignore)}
+    return told | {"enter": rules.enter, "leave": rules.leave, "margin": rules.margin}
 
 
 def _load_models(settings: Settings) -> dict[str, Any]:

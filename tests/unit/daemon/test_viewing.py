@@ -187,6 +187,9 @@ def test_the_hour_is_kept_while_the_page_is_enabled(stage: Stage) -> None:
         told = await asyncio.to_thread(ask, stage.state, {"verb": "hour"})
         row = next(row for row in read_rows(told) if row.looks)
         assert abs(next(iter(row.scores.values())) - 0.9) < 0.001 and row.state == "ok" and told["rules"]["k"] == 2
+        for none in ("x", dict.fromkeys(map(str, range(21)), 0)):
+            with pytest.raises(EdgedError, match="hour takes tried"):
+                await asyncio.to_thread(ask, stage.state, {"verb": "hour", "tried": none})
         with pytest.raises(EdgedError, match="whole number"):
             await asyncio.to_thread(ask, stage.state, {"verb": "hour", "since": "x"})
         stage.write(stage.config | {"page": {"enabled": False}})
@@ -235,6 +238,37 @@ def test_a_key_beside_the_file_holds_until_that_key_in_the_file_changes(stage: S
         await asyncio.to_thread(ask, stage.state, {"verb": "use", "wish": "@file"})
         assert daemon._publisher.rules.margin != 0.3 and not (stage.state / "tuned.json").exists()
 
+    stage.run(play)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ({}, {"decision.enter": 0.3}),  # below what the card says of leave, which gives way
+        ({}, {"decision.leave": 0.9}),  # above the card's enter
+        ({}, {"decision.margin": 0.2, "decision.k": 3, "decision.n": 4, "decision.hold_s": 2}),
+        ({"enter": 0.3}, {"decision.enter": 0.5}),  # leave had given way further than it has to now
+        ({"leave": 0.4}, {"decision.enter": 0.3}),  # what the file says does not give way
+        ({}, {"decision.enter": 0.5, "decision.leave": 0.6}),
+        ({}, {"decision.k": 9}),
+        ({}, {"decision.enter": 2}),
+        ({}, {"decision.enter": 0, "decision.margin": 0}),
+    ],
+)
+def test_a_trial_takes_and_refuses_what_saving_does(stage: Stage, file: dict[str, Any], values: dict[str, Any]) -> None:
+    async def play(stage: Stage, daemon: Daemon) -> None:
+        outcomes = []
+        for asked, key in (({"verb": "hour", "tried": values}, "would"), ({"verb": "tune", "values": values}, "")):
+            before = (await asyncio.to_thread(ask, stage.state, {"verb": "hour"}))["rules"]
+            try:
+                told = await asyncio.to_thread(ask, stage.state, asked)
+                outcomes.append(told[key] if key else (await asyncio.to_thread(ask, stage.state, {"verb": "hour"}))["rules"])
+                assert outcomes[-1] != before
+            except EdgedError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
+
+    stage.write(stage.config | {"decision": file})
     stage.run(play)
 
 

@@ -47,7 +47,7 @@ def test_the_spans_have_no_hole_and_the_decision_is_edgeds_own(seen: list[tuple[
 def test_a_higher_threshold_never_sees_a_score_that_was_too_low(seen: list[tuple[str, float, int, str]], enter: float) -> None:
     rows = to_rows(seen)
     highest = max(max(row.scores.values()) for row in rows)
-    found = replay(rows, to_rules(RULES, {"enter": enter}))
+    found = replay(rows, to_rules(RULES | {"enter": enter}))
     if enter > highest:
         assert found.entered == {}
 
@@ -59,9 +59,9 @@ def test_what_the_hour_would_have_been() -> None:
         scores = {"cat": 0.7, "dog": 0.2} if is_cat else {"dog": 0.95, "cat": 0.03}
         hour.add(HourRow(second, 5, "ok", scores, "cat" if is_cat else "dog", 12.0, None))
     told = hour.to_dict() | {"now": 300, "kept": True, "rules": RULES}
-    plain = to_hour(told, {})
+    plain = to_hour(told, is_tried=False)
     assert plain["now"] == {"cat": 5, "dog": 5} and "would" not in plain
-    tried = to_hour(told, {"enter": 0.8})
+    tried = to_hour(told | {"would": RULES | {"enter": 0.8}}, is_tried=True)
     assert tried["would"] == {"dog": 5} and 0.45 < tried["same"] < 0.65
     drawn = ET.fromstring(tried["svg"])
     assert [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text") if one.text in ("it said", "it would")] == [
@@ -69,7 +69,7 @@ def test_what_the_hour_would_have_been() -> None:
         "it would",
     ]
     assert ("cat", to_colour("cat", ["cat", "dog"])) in tried["labels"]
-    same = to_hour(told, {"enter": 0.6})
+    same = to_hour(told | {"would": RULES}, is_tried=True)
     assert same["same"] == 1.0
 
 
@@ -78,14 +78,14 @@ def test_a_label_may_be_anything() -> None:
     evil = '"><script>alert(1)</script>&'
     for second in range(20):
         hour.add(HourRow(second, 5, "ok", {evil: 0.9}, evil, 12.0, 40.0))
-    svg = to_hour(hour.to_dict() | {"now": 20, "kept": True, "rules": RULES}, {"enter": 0.5})["svg"]
+    svg = to_hour(hour.to_dict() | {"now": 20, "kept": True, "rules": RULES, "would": RULES}, is_tried=True)["svg"]
     assert "<script" not in svg and not list(ET.fromstring(svg).iter("script"))
 
 
 @pytest.mark.parametrize("tried", [{"enter": 2}, {"enter": 0.3}, {"leave": 0.9}, {"k": 9}, {"n": 0}, {"n": 1000}, {"hold_s": -1}])
 def test_what_can_not_be_meant_is_refused(tried: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at most"):
-        to_rules(RULES, tried)
+        to_rules(RULES | tried)
 
 
 def test_seconds_without_a_row_are_not_anybodys() -> None:
