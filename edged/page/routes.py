@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
@@ -83,13 +84,11 @@ class Page:
             "/login": self._login, "/logout": self._logout, "/act": self._act, "/use": self._use, "/tune": self._tune,
             "/try": self._try,
         }  # fmt: skip
+        gets |= {name: self._file for name in self._static if not name.endswith(".html")}
         for path, route in gets.items():
-            self._app.get(path)(route)
+            self._app.get(re.escape(path))(route)  # the web library takes it as a pattern
         for path, route in posts.items():
             self._app.post(path)(route)
-        for name in self._static:
-            if not name.endswith(".html"):
-                self._app.get(name)(self._file)
 
     async def handle(self, reader: asyncio.StreamReader, outlet: Outlet) -> None:
         """One whole request."""

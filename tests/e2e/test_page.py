@@ -98,6 +98,7 @@ def test_other_sites_and_other_names_come_to_nothing(page: Paged) -> None:
         "/page.html",
         "/login.html",
         "/page.js/../../routes.py",
+        "/pageXjs",
         "/picture?view=../../etc/passwd",
         "/hour?enter=nan",
         "/hour?enter=1e999",
@@ -110,6 +111,7 @@ def test_no_path_leads_anywhere_else(page: Paged, path: str) -> None:
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b"root:" not in answer and b"import asyncio" not in answer
     assert answer.split(b" ")[1] in (b"404", b"400") or b'"error"' in answer
+    assert "Traceback" not in page.said.read_text()
 
 
 @pytest.mark.parametrize("behind", [b"", b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
