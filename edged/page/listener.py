@@ -26,7 +26,7 @@ _HEAD_S, _BODY_S, _WRITE_S, _CLOSE_S = 5.0, 5.0, 10.0, 2.0
 _GONE_S = 2.0  # for the answer to whoever has said all, or has gone: that looks the same
 _LEAST_S = 0.25  # a connection that is younger does not yet give way
 _CHUNK_BYTES = 64 * 1024
-_REQUEST = re.compile(rb"(GET|HEAD|POST) (/[!-~]{0,2000}) HTTP/1\.[01]")
+_REQUEST = re.compile(rb"(GET|HEAD|POST|OPTIONS|PUT|DELETE|PATCH) (/[!-~]{0,2000}) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,60}):[ \t]*([ -~\t]*)")
 _QUERY = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 431: "Request Header Fields Too Large"}
@@ -59,7 +59,7 @@ def check_head(head: bytes) -> int:
         raise RefusedError(400)
     if int(length) > BODY_BYTES:
         raise RefusedError(413)
-    if int(length) and request[1] != b"POST":
+    if int(length) and request[1] in (b"GET", b"HEAD"):
         raise RefusedError(400)
     return int(length)
 

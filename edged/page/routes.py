@@ -75,6 +75,8 @@ class Page:
         self._app.before_request(self._check)
         self._app.after_request(self._seal)
         self._app.after_error_request(self._seal)
+        self._app.options_handler = None  # type: ignore[assignment]  # it would say 200, and that OPTIONS is taken
+        self._app.errorhandler(405)(self._refuse_method)
         gets: dict[str, Route] = {
             "/": self._index, "/healthz": self._healthz, "/live": self._live, "/picture": self._picture, "/hour": self._hour,
             "/models": self._models, "/metrics": self._metrics, "/api": self._api,
@@ -89,6 +91,7 @@ class Page:
             self._app.get(re.escape(path))(route)  # the web library takes it as a pattern
         for path, route in posts.items():
             self._app.post(path)(route)
+        self._methods = dict.fromkeys(gets, "GET, HEAD") | dict.fromkeys(posts, "POST")  # no path is in both
 
     async def handle(self, reader: asyncio.StreamReader, outlet: Outlet) -> None:
         """One whole request."""
@@ -124,6 +127,11 @@ class Page:
         except TooManyGuessesError:
             return "too many wrong tokens; wait", 429, {"Retry-After": "10"}
         return "a token is needed", 401, {"WWW-Authenticate": "Bearer"}
+
+    async def _refuse_method(self, request: Request) -> Answer:
+        """To whoever asks, as 404 is: which addresses there are stands in the page's source, and nothing is done."""
+        allowed = self._methods[request.path]
+        return f"here only {allowed}", 405, {"Allow": allowed}
 
     async def _seal(self, request: Request, response: Response) -> Response:
         response.reason = HTTPStatus(response.status_code).phrase

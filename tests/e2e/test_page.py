@@ -87,6 +87,23 @@ def test_other_sites_and_other_names_come_to_nothing(page: Paged) -> None:
     assert page.ask("GET", "/", None, {"Host": f"localhost:{page.port}"}, cookie)[0] == 200
 
 
+def test_a_method_that_an_address_does_not_take_is_refused_with_those_that_it_takes(page: Paged) -> None:
+    cookie = page.log_in(page.tokens.control)
+    for path, allowed in (
+        *((path, "GET, HEAD") for path in ("/", "/healthz", "/page.css", "/api", *ROUTES)),
+        *((path, "POST") for path in ("/login", "/logout", "/try", *CHANGES)),
+    ):
+        for method in ("OPTIONS", "PUT", "DELETE", "PATCH", "GET" if allowed == "POST" else "POST"):
+            told = [page.ask(method, path, None if method == "GET" else {"action": "pause"}, JSON, one) for one in ("", cookie)]
+            status, headers, said = told[0]
+            assert (status, headers["allow"], said) == (405, allowed, f"here only {allowed}".encode()), (method, path)
+            assert "access-control-allow-origin" not in headers and "set-cookie" not in headers
+            assert told[0] == told[1], "it is nobody's business who asks"
+    for method in ("OPTIONS", "PUT"):
+        assert page.ask(method, "/nothing")[0] == 404
+    assert page.ask("BREW", "/")[0] == 400
+
+
 @pytest.mark.parametrize(
     "path",
     [

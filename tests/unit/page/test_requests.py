@@ -14,6 +14,8 @@ def head(first: str = "GET / HTTP/1.1", *lines: str) -> bytes:
 def test_sound_ones() -> None:
     assert check_head(head()) == 0
     assert check_head(head("GET /hour?enter=0.5&a=%C3%A9+%25 HTTP/1.1")) == 0
+    for method in ("OPTIONS", "PUT", "DELETE", "PATCH"):  # the routes say which methods there are
+        assert check_head(head(f"{method} / HTTP/1.1", "Content-Length: 3")) == 3
     assert check_head(head("POST /act HTTP/1.0", "Content-Length: 12", "X-Odd: \tü".replace("ü", "u"))) == 12
 
 
@@ -28,7 +30,13 @@ def test_sound_ones() -> None:
         (head("POST / HTTP/1.1", "Transfer-Encoding: chunked"), 400),
         (head("GET / HTTP/1.1", "Host: other"), 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (head("PUT / HTTP/1.1"), 400),
+        (head("BREW / HTTP/1.1"), 400),
+        (head("put / HTTP/1.1"), 400),
+        (head("TRACE / HTTP/1.1"), 400),
+        (head("CONNECT door:80 HTTP/1.1"), 400),
+        (head("OPTIONS * HTTP/1.1"), 400),
+        (head("HEAD / HTTP/1.1", "Content-Length: 5"), 400),
+        (head("PUT / HTTP/1.1", f"Content-Length: {BODY_BYTES + 1}"), 413),
         (head("GET http://elsewhere/ HTTP/1.1"), 400),
         (head("GET  / HTTP/1.1"), 400),
         (head("GET /\x00 HTTP/1.1"), 400),
