@@ -109,7 +109,7 @@ class Page:
             return None
         if request.path in _BY_TOKEN:
             return self._check_token(request)
-        role = self._guard.role_of(request.cookies.get(COOKIE, ""))
+        role = self._guard.role_of(request.cookies.get(COOKIE, ""), _address(request))
         request.g.role = role
         if role is None:
             if request.path == "/":
@@ -146,7 +146,7 @@ class Page:
         except TooManyGuessesError:
             return _error("too many wrong tokens from here; wait ten seconds", 429)
         if role is None:
-            log.warning("a wrong token from %s", _address(request))  # at most one a second
+            log.warning("a wrong token from %s", _address(request))  # at most two a second
             return _error("that is not one of the tokens: sudo edged page token shows them", 401)
         return {"role": role}, 200, {"Set-Cookie": self._cookie(self._guard.to_cookie(role), COOKIE_S)}
 

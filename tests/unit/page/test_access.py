@@ -1,5 +1,6 @@
 """Who gets in: tokens, guesses, cookies, names, and from where a change may come."""
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -59,30 +60,97 @@ def test_guesses_from_everywhere_together_stay_few() -> None:
         except TooManyGuessesError:
             pass
     assert compared <= 50 + 3600 + 1
-    assert len(guard._by_address) <= 256
+    assert len(guard._strangers.by_address) <= 256
+
+
+def guess_from_everywhere(guard: Guard, clock: Clock, addresses: int, times: int) -> int:
+    """How many of them were compared; a second for each round."""
+    compared = 0
+    for number in range(times):
+        clock.now_s += 1
+        for one in range(addresses):
+            with contextlib.suppress(TooManyGuessesError):
+                compared += guard.admit(f"guess {number}", f"10.1.{one // 250}.{one % 250}") is None
+    return compared
+
+
+@pytest.mark.parametrize("by", ["token", "cookie"])
+def test_a_right_token_gets_in_where_one_came_from_before_however_many_guess(by: str) -> None:
+    clock = Clock()
+    guard = Guard(TOKENS, clock)
+    if by == "token":
+        assert guard.admit(TOKENS.view, "owner") == "view"
+    else:
+        assert guard.role_of(guard.to_cookie("view"), "owner") == "view"
+    assert guess_from_everywhere(guard, clock, 300, 60) <= 50 + 60 + 1
+    with pytest.raises(TooManyGuessesError):
+        guard.admit(TOKENS.control, "nobody was here before")  # else a right guess would be told from a wrong one
+    for _ in range(100):
+        assert guard.admit(TOKENS.control, "owner") == "control"
+    assert [guard.admit("mistyped", "owner") for _ in range(5)] == [None] * 5
+    with pytest.raises(TooManyGuessesError):
+        guard.admit(TOKENS.control, "owner")  # its own bound holds as before
+    assert guard.role_of(guard.to_cookie("control"), "owner") == "control", "a cookie is never held up"
+
+
+@pytest.mark.parametrize("by", ["token", "cookie"])
+def test_whoever_may_look_guesses_no_more_from_many_addresses(by: str) -> None:
+    """Each new address shows the right token, and then guesses the other one."""
+    clock = Clock()
+    guard, compared = Guard(TOKENS, clock), 0
+    cookie = guard.to_cookie("view")
+    for number in range(3600):
+        clock.now_s += 1
+        address = f"fe80::{number}"
+        try:
+            if by == "cookie":
+                guard.role_of(cookie, address)
+            for _ in range(5):
+                guard.admit(TOKENS.view, address)
+                guard.admit("guess", address)
+                compared += 1
+        except TooManyGuessesError:
+            pass
+    assert compared <= 2 * (50 + 3600 + 1)
+    assert len(guard._known.by_address) <= 256 and len(guard._strangers.by_address) <= 256
+
+
+def test_a_right_token_is_no_way_to_more_guesses() -> None:
+    clock = Clock()
+    guard, compared = Guard(TOKENS, clock), 0
+    cookie = guard.to_cookie("view")
+    for _ in range(50):
+        try:
+            guard.role_of(cookie, "a")
+            guard.admit(TOKENS.view, "a")
+            guard.admit("guess", "a")
+            compared += 1
+        except TooManyGuessesError:
+            pass
+    assert compared == 5
 
 
 def test_a_cookie_outlives_the_process_and_not_the_token_nor_its_month() -> None:
     clock = Clock()
     cookie = Guard(TOKENS, clock).to_cookie("view")
-    assert Guard(TOKENS, clock).role_of(cookie) == "view"
-    assert Guard(Tokens("c" * 24, "w" * 24), clock).role_of(cookie) is None
+    assert Guard(TOKENS, clock).role_of(cookie, "a") == "view"
+    assert Guard(Tokens("c" * 24, "w" * 24), clock).role_of(cookie, "a") is None
     clock.now_s += COOKIE_S + 1
-    assert Guard(TOKENS, clock).role_of(cookie) is None
+    assert Guard(TOKENS, clock).role_of(cookie, "a") is None
     assert TOKENS.view not in cookie
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_no_text_is_a_cookie(text: str) -> None:
-    assert Guard(TOKENS).role_of(text) is None
+    assert Guard(TOKENS).role_of(text, "a") is None
 
 
 @given(st.integers(0, 100), st.characters(codec="ascii"))
 def test_a_changed_cookie_is_none(at: int, to: str) -> None:
     cookie = Guard(TOKENS).to_cookie("view")
     changed = cookie[:at] + to + cookie[at + 1 :]
-    assert (Guard(TOKENS).role_of(changed) == "view") == (changed == cookie)
-    assert Guard(TOKENS).role_of(cookie.replace("view", "control")) is None
+    assert (Guard(TOKENS).role_of(changed, "a") == "view") == (changed == cookie)
+    assert Guard(TOKENS).role_of(cookie.replace("view", "control"), "a") is None
 
 
 OURS = own_names("door.lan", "0.0.0.0", ("cam.example",))
