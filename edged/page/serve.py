@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edged.errors import ConfigError, ReadError, UnavailableError
 from edged.page.access import Guard, own_names
+from edged.page.certificate import LARGEST_PEM_BYTES, watch_validity
 from edged.page.courier import CourierLink
 from edged.page.listener import Listener
 from edged.page.routes import Page
@@ -20,8 +21,6 @@ from edged.system.files import read_file
 from edged.system.systemd import open_notify
 
 log = logging.getLogger("edged")
-
-_LARGEST_PEM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def _load_tls(cert: str, key: str) -> ssl.SSLContext | None:
 def _check_pem(name: str, path: str, mark: bytes, what: str) -> None:
     """OpenSSL's own words are `PEM lib`, without which file. Raises ConfigError."""
     try:
-        content = read_file(Path(path), _LARGEST_PEM_BYTES)
+        content = read_file(Path(path), LARGEST_PEM_BYTES)
     except ReadError as error:
         raise ConfigError([f"page.{name}: {path} can not be used: it {error.why}"]) from None
     if mark not in content:
@@ -91,7 +90,10 @@ async def _run(serving: Serving, guard: Guard, tls: ssl.SSLContext | None) -> No
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host
     log.info("the page is at %s://%s:%d/; its token: sudo edged page token", "https" if tls else "http", shown, listener.port)
     notify.up()
+    watching = asyncio.ensure_future(watch_validity(serving.tls_cert)) if tls is not None else None
     await ended.wait()
     notify.stopping()
+    if watching is not None:
+        watching.cancel()
     listener.close()
     courier.close()

@@ -26,11 +26,8 @@ from edged.rollout.override import (
     to_section,
     to_tuned,
 )
-from edged.system.clock import Clock
+from edged.system.clock import Clock, has_battery
 from edged.system.files import read_file
-
-_REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
-_BATTERY_SINCE_S = 1_735_689_600  # 2025: a clock without a battery begins long before
 
 
 class Intent:
@@ -95,7 +92,7 @@ class Intent:
 
     def minute(self) -> int | None:
         """Of the local day; None when no clock is known to be right: a profile of the wrong hour is worse than none."""
-        self._was_set = self._was_set or self._clock.synced() or _has_battery()
+        self._was_set = self._was_set or self._clock.synced() or has_battery()
         if not self._was_set:
             return None
         now = self._local()
@@ -182,13 +179,6 @@ class Intent:
         except WriteError as error:
             return f"{error}; after the next start the file decides again"
         return ""
-
-
-def _has_battery() -> bool:
-    try:
-        return int(_REAL_TIME_CLOCK.read_text()) > _BATTERY_SINCE_S
-    except (OSError, ValueError):
-        return False
 
 
 def _has_content(path: Path) -> bool:

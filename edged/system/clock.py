@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
+_REAL_TIME_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
+_BATTERY_SINCE_S = 1_735_689_600  # 2025: a clock without a battery begins long before
 _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STA_UNSYNC, _TIME_ERROR = 0x0040, 5  # <sys/timex.h>
 _ASK_AGAIN_NS = 1_000_000_000
@@ -38,6 +40,19 @@ def kernel_synced() -> bool:
     except (OSError, AttributeError):
         return False
     return 0 <= state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+
+
+def has_battery() -> bool:
+    """Whether a clock of the board's own went on while it was off."""
+    try:
+        return int(_REAL_TIME_CLOCK.read_text()) > _BATTERY_SINCE_S
+    except (OSError, ValueError):
+        return False
+
+
+def is_set() -> bool:
+    """Whether the date is known to be right by one of both."""
+    return kernel_synced() or has_battery()
 
 
 def kernel_boot() -> str:

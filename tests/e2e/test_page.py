@@ -16,6 +16,8 @@ import pytest
 import tomlkit
 
 from edged.page.tokens import new_tokens
+from edged.system.clock import is_set
+from tests.certificates import make_certificate
 from tests.e2e.paged import JSON, Paged, page_with, with_page
 from tests.e2e.running import HANG_S, Edged, Heard, edged_with, free_port, wait_for
 from tests.models import any_model_config
@@ -333,6 +335,27 @@ def test_with_a_certificate_nothing_travels_readable(tmp_path: Path) -> None:
                 assert b"200" not in plain.recv(1000)
         finally:
             process.terminate()
+
+
+def test_a_certificate_that_ran_out_is_used_and_told_where_the_clock_is_right(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "20200101000000Z", "20210101000000Z")
+    config = with_page({"device": "test", "state_folder": str(tmp_path / "state")}, tls_cert=str(cert), tls_key=str(key))
+    (tmp_path / "edged.toml").write_text(tomlkit.dumps(config))
+    new_tokens(tmp_path / "page_token")
+    command = [sys.executable, "-m", "edged", "page", "-c", str(tmp_path / "edged.toml")]
+    with subprocess.Popen([*command, "--token-file", str(tmp_path / "page_token")], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None and "the page is at https://" in process.stderr.readline()
+            if is_set():
+                assert f"page.tls_cert: {cert} ran out on 2021-01-01 00:00 UTC" in process.stderr.readline()
+            any_ = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("localhost", config["page"]["port"], context=any_, timeout=HANG_S)
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+        finally:
+            process.terminate()
+        if not is_set():
+            assert "ran out" not in process.stderr.read(), "a board that does not know the date accuses nobody"
 
 
 def test_on_another_address_the_picture_stays_on_the_board_unless_the_config_says_otherwise(tmp_path: Path) -> None:
