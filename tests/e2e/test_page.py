@@ -58,6 +58,15 @@ def test_nothing_is_seen_without_a_token_also_on_this_board(page: Paged) -> None
     assert page.get("/healthz")[2] == b"ok\n"
 
 
+def test_it_ends_quietly_while_somebody_looks(page: Paged) -> None:
+    """Python 3.11 prints a traceback for a connection whose task is cancelled."""
+    with socket.create_connection(("127.0.0.1", page.port)) as silent, socket.create_connection(("127.0.0.1", page.port)) as viewer:
+        viewer.sendall(f"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {page.log_in(page.tokens.view)}\r\n\r\n".encode())
+        assert viewer.recv(12) == b"HTTP/1.0 200" and silent.fileno() > 0
+        assert page.end() == 0
+    assert "Traceback" not in page.said.read_text()
+
+
 def test_a_token_lets_in_and_the_other_one_may_only_look(page: Paged) -> None:
     status, told = page.post("/login", {"token": "x" * 24})
     assert status == 401 and "edged page token" in told["error"]
