@@ -93,7 +93,7 @@ def test_steps_of_the_wall_clock_cost_nothing(tmp_path: Path, monkeypatch: pytes
 )
 def test_the_profile_of_the_new_hour_runs_after_each_step(tmp_path: Path, album: Path) -> None:  # noqa: F811
     now = tmp_path / "now"
-    steps, rng = count(3, 40), random.Random(SEED)
+    steps, rng = count(2, 40), random.Random(SEED)
     broker = Broker(tmp_path)
     heard = Heard(broker.port)
     config: dict[str, Any] = {
