@@ -213,7 +213,7 @@ def test_a_model_that_is_too_slow_is_taken_back(tmp_path, config, heard):
     ids=["crash", "hang"],
 )
 def test_trouble_on_trial_brings_the_old_model_back(tmp_path, config, heard, number, why):
-    slow = config | {"camera": config["camera"] | {"fps": 2.0}}
+    slow = config | {"camera": config["camera"] | {"fps": 1.0}}
     with edged_with(tmp_path, slow) as edged:
         wait_for(lambda: heard.of("result"), 30, "a result")
         heard.publish("edged/test/model/set", LARGE.encode())
