@@ -23,7 +23,8 @@ HEAD = """The bundled family: MobileNet V1, int8, built upon the published netwo
 enter, leave, margin: from which score on an answer is certain; at most 4 % of the strangers that chose it get a name there
 (home_1.0_160 and home_1.0_192: 5 %).
 measured: by the file itself on photographs that nothing was learnt from (`test`, and strangers of other kinds than those);
-left_out: on whole sources of photographs that a run with the same recipe had never learnt from (home_0.25_128: 358,400 views);
+left_out: on whole sources of photographs that a run with the same recipe had never learnt from (home_0.25_128: 358,400 views;
+home_0.5_128: 38,400, as it was made at first);
 curve: enter, recall of `test`, strangers with a certain wrong name."""
 
 
