@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NONE, UNKNOWN = "none", "unknown"
+_ABSTAINED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class Decision:
 
     def decide(self, at_ns: int, scores: Mapping[str, float]) -> Decided:
         """One classification, `scores` by label; labels that are missing count as 0."""
-        vote, score = self._vote(scores)
-        self._votes.append(vote)
+        vote, score, is_sure = self._vote(scores)
+        self._votes.append(vote if is_sure else _ABSTAINED)
         changes: tuple[LabelChange, ...] = ()
         if vote == self.label:
             self._score = score
@@ -123,20 +124,21 @@ class Decision:
         """What is said now, once more."""
         return self._decided(())
 
-    def _vote(self, scores: Mapping[str, float]) -> tuple[str, float]:
+    def _vote(self, scores: Mapping[str, float]) -> tuple[str, float, bool]:
+        """Label, score, and whether it would do to enter: what only does not leave must not help the same label in again."""
         ranked = sorted(scores.items(), key=lambda item: -item[1])[:2]
         top, best = ranked[0] if ranked else (UNKNOWN, 0.0)
         second = ranked[1][1] if len(ranked) > 1 else 0.0
         clear = best >= self.rules.enter and best - second >= self.rules.margin
         if clear and top not in self.rules.ignore:
-            return top, best
+            return top, best, True
         if not clear and self.label is not None and scores.get(self.label, 0.0) >= self.rules.leave:
-            return self.label, scores[self.label]  # not sure enough to enter, but not so unsure as to leave
+            return self.label, scores[self.label], False  # not sure enough to enter, but not so unsure as to leave
         if clear:
-            return NONE, best
+            return NONE, best, True
         if self.label == NONE and top in self.rules.ignore and best >= self.rules.leave:
-            return NONE, best
-        return UNKNOWN, best
+            return NONE, best, False
+        return UNKNOWN, best, True
 
     def _held(self, at_ns: int) -> bool:
         return self.label is None or at_ns - self._since_ns >= self.rules.hold_s * 1e9
@@ -166,12 +168,13 @@ class _Group:
     def __init__(self) -> None:
         self.on = False
         self._since_ns: int | None = None
-        self._votes: deque[bool] = deque()
+        self._scores: deque[float] = deque()
 
     def decide(self, at_ns: int, score: float, rules: Rules) -> None:
-        self._votes.append(score >= (rules.leave if self.on else rules.enter))
-        while len(self._votes) > rules.n:
-            self._votes.popleft()
+        self._scores.append(score)
+        while len(self._scores) > rules.n:
+            self._scores.popleft()
+        against = sum(one < rules.leave if self.on else one >= rules.enter for one in self._scores)
         held = self._since_ns is None or at_ns - self._since_ns >= rules.hold_s * 1e9
-        if held and self._votes.count(not self.on) >= rules.k:
+        if held and against >= rules.k:
             self.on, self._since_ns = not self.on, at_ns

@@ -74,6 +74,22 @@ def test_what_is_entered_was_at_enter_k_times_of_the_last_n(rules, frames):
                 assert len(high) >= rules.k
 
 
+def test_a_score_that_was_only_enough_to_stay_does_not_help_in_again():
+    """Half sure just before it left, sure once afterwards: that is one of the last three, and not two."""
+    decision = Decision(Rules(hold_s=0.0, margin=0.0, ignore=frozenset()))
+    scores = (0.9, 0.9, 0.0, 0.5, 0.0, 0.9, 0.9)
+    said = [decision.decide(n, {"dog": score}).label for n, score in enumerate(scores)]
+    assert said == [UNKNOWN, "dog", "dog", "dog", UNKNOWN, UNKNOWN, "dog"]
+
+
+def test_a_group_is_on_by_what_is_at_enter_and_off_by_what_is_below_leave():
+    """What only kept it on does not help it on again, nor what did not yet turn it on off."""
+    decision = Decision(Rules(hold_s=0.0, groups={"pet": ("cat", "dog")}))
+    scores = (0.5, 0.9, 0.9, 0.0, 0.5, 0.0, 0.9, 0.9)
+    said = [decision.decide(n, {"dog": score}).groups["pet"] for n, score in enumerate(scores)]
+    assert said == [False, False, True, True, True, False, False, True]
+
+
 @given(rules(), film)
 def test_duration_is_from_entered_to_left(rules, frames):
     changes = [c for _, _, d in played(Decision(rules), frames) for c in d.changes]
