@@ -11,8 +11,8 @@ from edged.system.hour import read_rows
 _NUMBER = re.compile(r"-?(\d{1,9}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?", re.ASCII)
 
 
-def to_hour(told: dict[str, Any], *, is_tried: bool) -> dict[str, Any]:
-    """told: the courier's answer to `hour`; is_tried: asked with other thresholds. Raises ValueError for what can't be meant.
+def to_hour(told: dict[str, Any]) -> dict[str, Any]:
+    """told: the courier's answer to `hour`, with or without other thresholds. Raises ValueError for what can't be meant.
 
     {"svg", "rows", "kept", "rules", "now": how often each label was entered}, and with something tried: "would" in the same way
     and "same": the share of the time in which both say the same label. "labels": those that are in it, with their colours' classes.
@@ -21,7 +21,7 @@ def to_hour(told: dict[str, Any], *, is_tried: bool) -> dict[str, Any]:
     base = replay(rows, to_rules(told["rules"]))
     strips: list[tuple[str, Sequence[Span]]] = [("it said", as_it_was(rows))]
     answer: dict[str, Any] = {"kept": told["kept"], "rules": told["rules"], "rows": len(rows), "now": base.entered}
-    if is_tried:
+    if "would" in told:
         would = replay(rows, to_rules(told["would"]))
         strips.append(("it would", would.spans))
         answer |= {"would": would.entered, "same": round(to_agreement(base.spans, would.spans), 4)}

@@ -211,7 +211,7 @@ class Page:
         tried = {f"decision.{key}": to_number(key, request.args[key]) for key in _TRIED if request.args.get(key)}
         async with self._replaying:  # one at a time, however many ask
             told = await self._courier.ask({"verb": "hour", "tried": tried})
-            return await asyncio.to_thread(to_hour, told, is_tried=bool(tried))
+            return await asyncio.to_thread(to_hour, told)
 
     async def _models(self, _request: Request) -> Answer:
         return await self._asked(self._load_models())

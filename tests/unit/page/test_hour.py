@@ -59,9 +59,9 @@ def test_what_the_hour_would_have_been() -> None:
         scores = {"cat": 0.7, "dog": 0.2} if is_cat else {"dog": 0.95, "cat": 0.03}
         hour.add(HourRow(second, 5, "ok", scores, "cat" if is_cat else "dog", 12.0, None))
     told = hour.to_dict() | {"now": 300, "kept": True, "rules": RULES}
-    plain = to_hour(told, is_tried=False)
+    plain = to_hour(told)
     assert plain["now"] == {"cat": 5, "dog": 5} and "would" not in plain
-    tried = to_hour(told | {"would": RULES | {"enter": 0.8}}, is_tried=True)
+    tried = to_hour(told | {"would": RULES | {"enter": 0.8}})
     assert tried["would"] == {"dog": 5} and 0.45 < tried["same"] < 0.65
     drawn = ET.fromstring(tried["svg"])
     assert [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text") if one.text in ("it said", "it would")] == [
@@ -69,7 +69,7 @@ def test_what_the_hour_would_have_been() -> None:
         "it would",
     ]
     assert ("cat", to_colour("cat", ["cat", "dog"])) in tried["labels"]
-    same = to_hour(told | {"would": RULES}, is_tried=True)
+    same = to_hour(told | {"would": RULES})
     assert same["same"] == 1.0
 
 
@@ -78,7 +78,7 @@ def test_a_label_may_be_anything() -> None:
     evil = '"><script>alert(1)</script>&'
     for second in range(20):
         hour.add(HourRow(second, 5, "ok", {evil: 0.9}, evil, 12.0, 40.0))
-    svg = to_hour(hour.to_dict() | {"now": 20, "kept": True, "rules": RULES, "would": RULES}, is_tried=True)["svg"]
+    svg = to_hour(hour.to_dict() | {"now": 20, "kept": True, "rules": RULES, "would": RULES})["svg"]
     assert "<script" not in svg and not list(ET.fromstring(svg).iter("script"))
 
 
