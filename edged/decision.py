@@ -99,6 +99,8 @@ class Decision:
         self.rules = rules
         self._votes: deque[str] = deque(maxlen=rules.n)
         self._groups = {name: self._groups.get(name, _Group()) for name in rules.groups}
+        for group in self._groups.values():
+            group.scores.clear()
 
     def decide(self, at_ns: int, scores: Mapping[str, float]) -> Decided:
         """One classification, `scores` by label; labels that are missing count as 0."""
@@ -168,13 +170,13 @@ class _Group:
     def __init__(self) -> None:
         self.on = False
         self._since_ns: int | None = None
-        self._scores: deque[float] = deque()
+        self.scores: deque[float] = deque()
 
     def decide(self, at_ns: int, score: float, rules: Rules) -> None:
-        self._scores.append(score)
-        while len(self._scores) > rules.n:
-            self._scores.popleft()
-        against = sum(one < rules.leave if self.on else one >= rules.enter for one in self._scores)
+        self.scores.append(score)
+        while len(self.scores) > rules.n:
+            self.scores.popleft()
+        against = sum(one < rules.leave if self.on else one >= rules.enter for one in self.scores)
         held = self._since_ns is None or at_ns - self._since_ns >= rules.hold_s * 1e9
         if held and against >= rules.k:
             self.on, self._since_ns = not self.on, at_ns

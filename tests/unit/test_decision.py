@@ -90,6 +90,15 @@ def test_a_group_is_on_by_what_is_at_enter_and_off_by_what_is_below_leave():
     assert said == [False, False, True, True, True, False, False, True]
 
 
+def test_new_rules_do_not_judge_what_was_seen_before_them():
+    """It may be another model's by now, or the sum of other members."""
+    before, after = (Rules(enter=enter, hold_s=0.0, groups={"pet": ("cat", "dog")}) for enter in (0.9, 0.6))
+    decision = Decision(before)
+    assert not any(decision.decide(n, {"dog": 0.7}).groups["pet"] for n in range(3))
+    decision.follow(after)
+    assert [decision.decide(n, {"dog": 0.7}).groups["pet"] for n in (3, 4)] == [False, True]
+
+
 @given(rules(), film)
 def test_duration_is_from_entered_to_left(rules, frames):
     changes = [c for _, _, d in played(Decision(rules), frames) for c in d.changes]
