@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from edged.errors import ConfigError, ReadError
+from edged.system.documents import DEEPEST, line_of_long_key, to_excess
 from edged.system.files import read_file
 from edged.system.text import escaped
-from edged.system.toml import DEEPEST, line_of_long_key, to_excess
 
 LONGEST = 64 * 1024  # bytes; a config is a page or two, and the parser is not to be fed a disk image
 TALLEST = 400  # lines of one statement; it is parsed anew with each of its lines

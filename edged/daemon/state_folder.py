@@ -15,7 +15,8 @@ from edged.models.fingerprints import load_prints
 from edged.models.measurements import load_pages
 from edged.rollout.last_good import load_pair
 from edged.rollout.override import load_override_file, load_tuned_file
-from edged.system.files import PRIVATE, SHARED, put_aside, read_json
+from edged.system.documents import read_json
+from edged.system.files import PRIVATE, SHARED, put_aside
 
 _LISTED = 1000  # files of one folder
 

@@ -6,7 +6,7 @@ import shlex
 from edged.config.reading import SYSTEM_FILE
 from edged.config.source import Source
 from edged.doctor.site import Site
-from edged.system.toml import load_toml
+from edged.system.documents import load_toml
 
 
 def to_set(site: Site, source: Source, table: str, key: str, value: str) -> str:

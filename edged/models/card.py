@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edged.errors import ModelError, ReadError
 from edged.models.names import NAME
+from edged.system.documents import load_toml
 from edged.system.files import read_file
-from edged.system.toml import load_toml
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]

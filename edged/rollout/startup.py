@@ -17,7 +17,8 @@ from edged.rollout.last_good import LastGood
 from edged.rollout.recovery import Behind, GoneBack, Probation, Safe, State
 from edged.rollout.selector import Selector
 from edged.system.clock import Clock
-from edged.system.files import PRIVATE, read_json, write_file
+from edged.system.documents import read_json
+from edged.system.files import PRIVATE, write_file
 
 log = logging.getLogger("edged")
 

@@ -6,29 +6,23 @@ Also where shipped files lie, and root's rights where a file belongs to somebody
 import contextlib
 import errno
 import itertools
-import json
 import os
-import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from edged.errors import ModelFileError, ReadError, WriteError
 
 LARGEST_BYTES = 64 * 1024 * 1024  # of a model
 SMALL_BYTES = 4 * 1024 * 1024  # of a file that edged keeps about itself
-DEEPEST = 32  # tables and arrays inside of one another; what edged writes has six
 PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644  # for the owner; also for its group; for all
 ASIDE = 2  # damaged copies of a file that are kept
 _MOST_LINKS = 40  # of which one leads to the next, as in the kernel
 
 _ACL = "system.posix_acl_access"
 _LARGEST_XATTR = 64 * 1024
-_QUOTE = ord('"')
-_TOKENS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 _package = Path(__file__).resolve().parent.parent
 # in the wheel they are package data; in a checkout they lie beside the package
@@ -70,33 +64,6 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     if left <= 0:
         raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
     return b"".join(parts)
-
-
-def read_json(path: Path, most_bytes: int = SMALL_BYTES) -> Any:
-    """What a JSON file of ours says; no link is followed to it. Raises ReadError, also for one nested deeper than `DEEPEST`."""
-    content = read_file(path, most_bytes, follow=False)
-    if to_depth(content) > DEEPEST:
-        raise ReadError(path, "is nested too deeply")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ReadError(path, f"is no JSON: {str(error)[:100]}") from None
-
-
-def to_depth(content: bytes) -> int:
-    """How deep brackets outside of strings are nested. Pure."""
-    depth = deepest = 0
-    is_text = False
-    for found in _TOKENS.finditer(content):  # one at a time: a list of them, or a pattern of whole strings, takes 40 times the file
-        at = content[found.start()]
-        if at == _QUOTE:
-            is_text = not is_text
-        elif not is_text and at in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif not is_text and at in b"]}":
-            depth -= 1
-    return deepest
 
 
 def put_aside(path: Path) -> Path | None:

@@ -28,8 +28,8 @@ from edged.rollout.desired import Intent
 from edged.rollout.last_good import LastGood
 from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
+from edged.system.documents import DEEPEST
 from edged.system.files import shipped
-from edged.system.toml import DEEPEST
 from tests.campaigns.mutations import mutated
 from tests.campaigns.size import SEED, count, report
 from tests.e2e.running import HANG_S

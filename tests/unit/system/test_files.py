@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 
 from edged.errors import ReadError, WriteError
+from edged.system.documents import DEEPEST_JSON, read_json, to_depth
 from edged.system.files import (
-    DEEPEST,
     PRIVATE,
     SHARED,
     acting_for,
     followed,
     put_aside,
     read_file,
-    read_json,
-    to_depth,
     write_file,
     write_output,
 )
@@ -66,9 +64,9 @@ def test_only_what_is_absent_is_absent(tmp_path: Path) -> None:
 def test_depth_is_counted_outside_of_strings(tmp_path: Path) -> None:
     assert to_depth(b'[{"a": "[[[[", "b\\"[[": [1]}]') == 3
     path = tmp_path / "x.json"
-    path.write_bytes(b"[" * DEEPEST + b"]" * DEEPEST)
+    path.write_bytes(b"[" * DEEPEST_JSON + b"]" * DEEPEST_JSON)
     assert read_json(path)
-    for bad in (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), b"[" * 500_000, b"\xff", b"", b"9" * 5000):
+    for bad in (b"[" * (DEEPEST_JSON + 1) + b"]" * (DEEPEST_JSON + 1), b"[" * 500_000, b"\xff", b"", b"9" * 5000):
         path.write_bytes(bad)
         with pytest.raises(ReadError):
             read_json(path)

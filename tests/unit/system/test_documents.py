@@ -9,8 +9,8 @@ import pytest
 
 from edged.errors import ModelError
 from edged.models.card import load_cards
-from edged.system.files import shipped, to_depth
-from edged.system.toml import DEEPEST, load_toml
+from edged.system.documents import DEEPEST, load_toml, to_depth
+from edged.system.files import shipped
 
 LONG = "a." * 120_000 + "a = 1\n"
 MOST_BYTES = 4 << 20  # that a refusal may take, whatever the file says
