@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.errors import ModelError, ReadError, WriteError
 from edged.models.tflite.graph import Dtype, Interface, Macs, load_graph, to_interface
-from edged.system.files import SHARED, SMALL_BYTES, read_file, read_model, write_file
+from edged.system.files import SHARED, SMALL_BYTES, hash_model, read_file, read_model, write_file
 from edged.system.shapes import LARGEST_PX, SMALLEST_PX
 
 _FILE, _MOST = "fingerprints.json", 1000
@@ -96,8 +96,11 @@ class Fingerprints:
         self._prints: _Prints | None = None
         self._writing = threading.Lock()
 
-    def sha256_of(self, path: Path) -> tuple[str, int]:
-        """The file's hash and its size in bytes. Raises ModelFileError."""
+    def sha256_of(self, path: Path, *, is_copy: bool = False) -> tuple[str, int]:
+        """The file's hash and its size in bytes. Raises ModelFileError.
+
+        is_copy: nobody asks for its graph, so that a new one is not taken into memory whole.
+        """
         try:
             found = path.stat()  # before it is read: what is written meanwhile has other times
         except (OSError, ValueError):
@@ -105,9 +108,10 @@ class Fingerprints:
         seen = self._known().files.get(str(path))
         if found is not None and seen is not None and seen.is_of(found):
             return seen.sha256, seen.size
-        content = read_model(path)
-        sha256 = self._remember(path, content, found) if found is not None else hashlib.sha256(content).hexdigest()
-        return sha256, len(content)
+        content = None if is_copy else read_model(path)
+        sha256, size = hash_model(path) if content is None else (hashlib.sha256(content).hexdigest(), len(content))
+        self._remember(path, sha256, size, content, found)
+        return sha256, size
 
     def graph_of(self, path: Path) -> GraphFacts:
         """What its graph says. Raises ModelError, without the path where the file could be read."""
@@ -125,10 +129,13 @@ class Fingerprints:
             self._save()
             return True
 
-    def _remember(self, path: Path, content: bytes, found: os.stat_result) -> str:
-        sha256, facts = hashlib.sha256(content).hexdigest(), None
-        with contextlib.suppress(ModelError):
-            facts = to_graph_facts(content)
+    def _remember(self, path: Path, sha256: str, size: int, content: bytes | None, found: os.stat_result | None) -> None:
+        if found is None:
+            return
+        facts = None
+        if content is not None:
+            with contextlib.suppress(ModelError):
+                facts = to_graph_facts(content)
         seen = _SeenFile(
             device=found.st_dev,
             inode=found.st_ino,
@@ -142,10 +149,9 @@ class Fingerprints:
             if facts is not None:
                 known.graphs[sha256] = _SeenGraph.of(facts)
             # what may yet be written again without its times telling is read again
-            if found.st_size == len(content) and found.st_ctime + _SETTLED_S < self._wall_s():
+            if found.st_size == size and found.st_ctime + _SETTLED_S < self._wall_s():
                 known.files[str(path)] = seen
                 self._save()
-        return sha256
 
     def _known(self) -> _Prints:
         if self._prints is None:

@@ -22,6 +22,7 @@ from edged.system.files import (
     LARGEST_BYTES,
     SHARED,
     acting_for,
+    hash_model,
     make_folder,
     read_file,
     read_model,
@@ -85,7 +86,7 @@ def install(
     held = {h.card.name: h for h in store.held()}.get(card.name)
     if held is not None and held.bundled:
         raise ModelError(f"the name {card.name} belongs to a bundled model: choose another with --as")
-    if held is not None and not replace and hashlib.sha256(read_model(held.path)).hexdigest() != one.sha256:
+    if held is not None and not replace and hash_model(held.path)[0] != one.sha256:
         cure = f"'edged models remove {card.name}' first, or choose a name with --as"
         raise ModelError(f"another model is installed as {card.name}: {cure}")
     files = {".tflite": model}
@@ -183,7 +184,7 @@ def remove(store: Store, name: str) -> None:
         with acting_for(store.folder):
             hashes = {was}  # and of what the file is now, where it is no longer what was installed
             with contextlib.suppress(ModelError):  # what can't be read can be taken away
-                hashes.add(hashlib.sha256(read_model(path)).hexdigest())
+                hashes.add(hash_model(path)[0])
             for sha256 in hashes:
                 forget_sibling(store.folder.parent, sha256)
             take_away(path.with_suffix(".toml"))

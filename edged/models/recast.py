@@ -10,11 +10,11 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edged.errors import ReadError, WriteError
+from edged.errors import ModelError, WriteError
 from edged.models.measurements import Measurements, Recast
 from edged.models.store import Installed
 from edged.process.sandbox import SandboxError, ThrowAway
-from edged.system.files import LARGEST_BYTES, SHARED, acting_for, read_file, take_away, write_file
+from edged.system.files import LARGEST_BYTES, SHARED, acting_for, hash_model, take_away, write_file
 
 log = logging.getLogger("edged")
 
@@ -45,14 +45,14 @@ class Siblings:
             return None
         path = sibling_path(self.state_folder, original.sha256)
         try:
-            made = read_file(path, LARGEST_BYTES, follow=False)
-        except ReadError:
+            sha256, size = hash_model(path, follow=False)
+        except ModelError:
             return None
-        if hashlib.sha256(made).hexdigest() != known.sha256:
+        if sha256 != known.sha256:
             return None
-        told = {"sha256": known.sha256, "bytes": len(made), "dtype": "int8", "recast_of": original.sha256, "expected": []}
+        told = {"sha256": sha256, "bytes": size, "dtype": "int8", "recast_of": original.sha256, "expected": []}
         card = original.card.model_copy(update=told)
-        return replace(original, card=card, path=path, sha256=known.sha256, size_mb=round(len(made) / 1e6, 3))
+        return replace(original, card=card, path=path, sha256=sha256, size_mb=round(size / 1e6, 3))
 
     def is_open(self, original: Installed) -> bool:
         """Whether `make` would find out something: it was never tried, or its file is gone."""

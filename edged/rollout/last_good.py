@@ -6,6 +6,7 @@ In the state folder's `last_good/`: the config's text, the model's file and its 
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from edged.models.fingerprints import fingerprints_in
 from edged.models.measurements import Measured
 from edged.models.store import Installed
 from edged.rollout.active import Active
-from edged.system.files import LARGEST_BYTES, PRIVATE, SMALL_BYTES, read_file, read_model, write_file
+from edged.system.files import PRIVATE, SMALL_BYTES, hash_model, model_parts, read_file, write_file
 
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # names of files in the folder, and of no others
 _FOLDER, _PAIR = "last_good", "pair.json"
@@ -68,12 +69,10 @@ class LastGood:
         )
         if pair == self._pair() and self.running() is not None and self.reading() is not None:
             return
-        files = {pair.config_sha256: text, pair.labels_sha256: labels, installed.sha256: b""}
-        for name in files:
+        model = model_parts(installed.path, installed.sha256)  # never whole: this process is there for years
+        files: dict[str, bytes | Iterator[bytes]] = {pair.config_sha256: text, pair.labels_sha256: labels, installed.sha256: model}
+        for name, content in files.items():
             if not self._is_whole(name):
-                content = read_model(installed.path) if name == installed.sha256 else files[name]
-                if _hash(content) != name:
-                    raise ModelError(f"{installed.path}: the file is not the one that runs, so it is not remembered")
                 write_file(self._folder / name, content, PRIVATE)
         write_file(self._folder / _PAIR, pair.model_dump_json(indent=1).encode() + b"\n", PRIVATE)
         with contextlib.suppress(OSError):
@@ -108,7 +107,7 @@ class LastGood:
         path = self._folder / pair.model_sha256
         try:
             labels = read_file(self._folder / pair.labels_sha256, SMALL_BYTES, follow=False)
-            sha256, size = self._prints.sha256_of(path)
+            sha256, size = self._prints.sha256_of(path, is_copy=True)
             if sha256 != pair.model_sha256 or _hash(labels) != pair.labels_sha256:
                 return None
             card = Card.model_validate(pair.card)
@@ -120,8 +119,8 @@ class LastGood:
 
     def _is_whole(self, name: str) -> bool:
         try:
-            return _hash(read_file(self._folder / name, LARGEST_BYTES, follow=False)) == name
-        except ReadError:
+            return hash_model(self._folder / name, follow=False)[0] == name
+        except ModelError:
             return False
 
     def _pair(self) -> _Pair | None:

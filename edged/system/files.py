@@ -5,6 +5,7 @@ Also where shipped files lie, and root's rights where a file belongs to somebody
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import os
 import shutil
@@ -19,6 +20,7 @@ LARGEST_BYTES = 64 * 1024 * 1024  # of a model
 SMALL_BYTES = 4 * 1024 * 1024  # of a file that edged keeps about itself
 PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644  # for the owner; also for its group; for all
 ASIDE = 2  # damaged copies of a file that are kept
+_PART_BYTES = 64 * 1024
 _MOST_LINKS = 40  # of which one leads to the next, as in the kernel
 
 _ACL = "system.posix_acl_access"
@@ -39,6 +41,16 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
 
     follow: whether a link counts as the file that it leads to.
     """
+    return b"".join(_read(path, most_bytes, follow, part_bytes=None))
+
+
+def read_parts(path: Path, most_bytes: int, *, follow: bool = True) -> Iterator[bytes]:
+    """The same in parts, for what is too large to be held. Raises ReadError, also after some of them."""
+    return _read(path, most_bytes, follow, part_bytes=_PART_BYTES)
+
+
+def _read(path: Path, most_bytes: int, follow: bool, *, part_bytes: int | None) -> Iterator[bytes]:
+    """part_bytes None: a file of this size at once, without a copy of it in pieces."""
     try:
         # asked before it is opened: to open a device can do something
         if not stat.S_ISREG((path.stat() if follow else path.lstat()).st_mode):
@@ -50,10 +62,13 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
                 raise ReadError(path, "is not a regular file", kind="no_file")
             if found.st_size > most_bytes:
                 raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
-            parts, left = list[bytes](), most_bytes + 1
-            while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
-                parts.append(part)
+            left = most_bytes + 1
+            at_once = part_bytes or max(found.st_size + 1, _PART_BYTES)  # the kernel's own files say that they have no size
+            while part := os.read(handle, min(left, at_once)):
                 left -= len(part)
+                if left <= 0:
+                    raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
+                yield part
         finally:
             os.close(handle)
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a name with a zero byte
@@ -61,9 +76,6 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
         if isinstance(error, ValueError):
             raise ReadError(path, why, kind="no_file") from None
         raise ReadError(path, why, error.errno if isinstance(error, OSError) else None, "system") from None
-    if left <= 0:
-        raise ReadError(path, f"is larger than {_size(most_bytes)}", kind="too_large")
-    return b"".join(parts)
 
 
 def put_aside(path: Path) -> Path | None:
@@ -88,9 +100,12 @@ def take_away(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | None = None, is_new: bool = False) -> None:
+def write_file(
+    path: Path, content: bytes | Iterator[bytes], mode: int, *, like: os.stat_result | None = None, is_new: bool = False
+) -> None:
     """Temporary file, fsync, rename, fsync of the folder. Raises WriteError, and then nothing was changed.
 
+    content: also in parts; what is raised between them goes on, and nothing was changed then either.
     like: the file that is replaced; the new one gets its owner, group, mode and access list in place of `mode`.
     is_new: what lies there already, whatever it is, is never replaced.
     """
@@ -99,7 +114,7 @@ def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | 
         make_folder(path.parent, 0o700 | (mode & 0o044) | (mode & 0o044) >> 2)  # who may read the file may come to it
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if like is not None:
                 _take_rights(file.fileno(), path, like)
@@ -112,11 +127,13 @@ def write_file(path: Path, content: bytes, mode: int, *, like: os.stat_result | 
         else:
             Path(temporary).replace(path)
         sync_folder(path.parent)
+        temporary = ""
     except (OSError, ValueError) as e:
+        raise WriteError(f"{path}: cannot be written: {getattr(e, 'strerror', None) or e}") from None
+    finally:
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise WriteError(f"{path}: cannot be written: {getattr(e, 'strerror', None) or e}") from None
 
 
 def write_output(path: Path, content: bytes, mode: int) -> None:
@@ -170,8 +187,38 @@ def sync_folder(folder: Path) -> None:
 
 def read_model(path: Path) -> bytes:
     """The file's bytes, read once, so that what is hashed is what is run. Raises ModelFileError."""
-    try:
+    with _faults_of_model(path):
         return read_file(path, LARGEST_BYTES)
+
+
+def hash_model(path: Path, *, follow: bool = True) -> tuple[str, int]:
+    """The file's SHA-256 and its size in bytes. Raises ModelFileError.
+
+    A part at a time: memory that was once taken for a whole model stays with the process, and the courier is there for years.
+    """
+    digest, size = hashlib.sha256(), 0
+    with _faults_of_model(path):
+        for part in read_parts(path, LARGEST_BYTES, follow=follow):
+            digest.update(part)
+            size += len(part)
+    return digest.hexdigest(), size
+
+
+def model_parts(path: Path, sha256: str) -> Iterator[bytes]:
+    """The file in parts, to be copied. Raises ModelFileError, at their end also when they were not the file of this hash."""
+    digest = hashlib.sha256()
+    with _faults_of_model(path):
+        for part in read_parts(path, LARGEST_BYTES):
+            digest.update(part)
+            yield part
+    if digest.hexdigest() != sha256:
+        raise ModelFileError(f"{path}: the file is not the one that runs")
+
+
+@contextlib.contextmanager
+def _faults_of_model(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ReadError as error:
         sentences = {
             "too_large": f"larger than {LARGEST_BYTES >> 20} MB: no classifier for a Pi is",

@@ -129,9 +129,9 @@ def test_hundreds_of_good_configs_in_a_row(tmp_path, config, heard):  # noqa: F8
 
 @needs_shared
 def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
-    """Six official models in turn, every five seconds, at ten frames a second."""
+    """Six official models in turn, every five seconds (two in CI), at ten frames a second."""
     assert SHARED is not None
-    switches, fps = count(len(SIX) + 1, 120), 10.0
+    switches, every_s, fps = count(2 * len(SIX), 120), 5 if AT_REST else 2, 10.0
     state = Path(config["state_folder"])
     for name in SIX:
         add(Store(state), SHARED / f"models/mobilenet_v1_{name}_quant.tflite", Wish(name=f"six_{name}"), None)
@@ -147,7 +147,7 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
         for n in range(switches):
             seen = len(heard.of("result"))
             ask(state, {"verb": "use", "wish": f"six_{SIX[n % len(SIX)]}"})
-            wait_for(lambda at=seen: len(heard.of("result")) >= at + 5 * fps, 10, "results of five seconds")
+            wait_for(lambda at=seen: len(heard.of("result")) >= at + every_s * fps, 10, "results of some seconds")
             rss.append(rss_mb(vision) + rss_mb(edged.process.pid))
         assert edged.vision_pid() == vision
         assert edged.end() == 0
@@ -156,7 +156,8 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
     work_ms = [sum(result["timing_ms"][part] for part in ("preprocess", "invoke", "postprocess")) for result in results]
     over = [now - before - max(pair) for (before, now), pair in zip(pairwise(at_ms), pairwise(work_ms), strict=True)]
     health = balanced(heard)
-    grown_mb = rss[-1] - rss[(switches - 1) % len(SIX)]  # with the same model, one of which takes 10 MB more than another
+    # the least of a round of all six: one takes 10 MB more than another, and the allocator keeps 7 MB now and then
+    grown_mb = min(rss[-len(SIX) :]) - min(rss[: len(SIX)])
     figures = {
         "switches": switches,
         "results": len(results),
@@ -164,7 +165,7 @@ def test_switching_without_a_gap(tmp_path, config, heard):  # noqa: F811
         "longest_gap_less_inference_ms": round(max(over), 1),
         "allowed_ms": 2000 / fps,
         "gaps_over": sum(gap > 2000 / fps for gap in over),
-        "rss_mb": [round(one, 1) for one in rss[:: len(SIX)]],
+        "rss_mb": [round(min(rss[at : at + len(SIX)]), 1) for at in range(0, switches, len(SIX))],
         "grown_mb": round(grown_mb, 1),
         "refused": len(heard.of("model/error")),
     }

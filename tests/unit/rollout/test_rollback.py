@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from edged.config.reading import to_settings
 from edged.config.source import Source, parse_source
 from edged.errors import ModelError
+from edged.models.fingerprints import fingerprints_in
 from edged.models.store import Store
 from edged.rollout.active import Active
 from edged.rollout.desired import Intent
@@ -17,6 +19,8 @@ from edged.rollout.last_good import LastGood
 from edged.rollout.rollback import find_another, load_pair
 from edged.system.clock import Clock
 from tests.unit.daemon.played import LARGE, SMALL, admit
+
+LARGEST = "home_1.0_192"
 
 
 def config(folder: Path, text: str = "") -> Source:
@@ -93,9 +97,25 @@ def test_a_file_that_is_not_the_one_that_runs_is_not_remembered(tmp_path: Path) 
     replaced = replace(active, installed=replace(active.installed, path=path))
     path.write_bytes(running(tmp_path, LARGE).installed.path.read_bytes())
     last_good = LastGood(tmp_path / "state")
-    with pytest.raises(ModelError, match="the file is not the one that runs, so it is not remembered"):
+    with pytest.raises(ModelError, match="the file is not the one that runs"):
         last_good.remember(config(tmp_path), "", replaced)
     assert last_good.running() is None and last_good.reading() is None
+    assert not [path for path in (tmp_path / "state/last_good").iterdir() if path.stat().st_size > 100_000], "nor a part of it"
+
+
+def test_no_model_is_ever_in_memory_as_a_whole(tmp_path: Path) -> None:
+    """The courier, which does this a minute after each switch, would keep that memory: 9 MB with the largest of the family."""
+    active, last_good = running(tmp_path, LARGEST), LastGood(tmp_path / "state")
+    tracemalloc.start()
+    try:
+        last_good.remember(config(tmp_path), "", active)
+        last_good.remember(config(tmp_path), "", active)  # what is there is looked at
+        fingerprints_in.cache_clear()
+        assert LastGood(tmp_path / "state").running() is not None  # as at the next start
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < active.installed.path.stat().st_size / 4
 
 
 def test_the_defaults_are_kept_as_none(tmp_path: Path) -> None:
