@@ -41,7 +41,7 @@ def list_(everything: bool, config: Path | None, as_json: bool) -> None:
     here = [row for row in rows if row["installed"]]
     headings = ("name", "px", "million\nMACs", "million\nweights", "top-1\n(card)", "file\nMB", "installed", "p95\nmeasured here")
     keys = ("name", "px", "million_macs", "million_params", "top1", "size_mb", "installed", "measured")
-    print_table(headings, [[to_cell(row[key]) for key in keys] for row in (rows if everything else here)])
+    print_table(headings, [[_to_cell(row[key]) for key in keys] for row in (rows if everything else here)])
     if not everything and len(rows) > len(here):
         more = counted(len(rows) - len(here), "more model")
         click.echo(f"{more} can be fetched with 'edged models pull NAME': 'edged models list --all' names them", err=True)
@@ -56,9 +56,8 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
     store = _store(_settings(config), name)
     (card,) = _wanted(store, (name,))
     row = next(row for row in to_rows(store) if row["name"] == name)
-    facts = card.model_dump(mode="json", exclude_none=True) | {
-        key: row[key] for key in ("macs_deviation", "installed", "path", "measured")
-    }
+    here = {key: row[key] for key in ("macs_deviation", "installed", "path", "measured")}
+    facts = card.model_dump(mode="json", exclude_none=True) | here
     if as_json:
         click.echo(to_json(facts))
         return
@@ -124,10 +123,8 @@ def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | N
             if len(names) == 1:
                 raise
             code, told = error.exit_code, {"name": card.name, "installed": False, "error": str(error)}
-        click.echo(
-            to_json(told) if as_json else printable_lines(told.get("error") or f"installed {card.name}"),
-            err="error" in told and not as_json,
-        )
+        said = to_json(told) if as_json else printable_lines(told.get("error") or f"installed {card.name}")
+        click.echo(said, err="error" in told and not as_json)
         _tell("" if as_json else told.get("recast", ""))
     return code
 
@@ -169,7 +166,7 @@ def remove(name: str, config: Path | None, as_json: bool) -> None:
 
 
 def to_rows(store: "Store") -> list[dict[str, Any]]:
-    """What `list` and `show` tell of each known model; `measured` is the newest p95 on this board."""
+    """What `list` and `show` tell of each known model; `measured`: the newest on this board."""
     from edged.models.measurements import Measurements
     from edged.system.board import load_board
 
@@ -181,8 +178,7 @@ def to_rows(store: "Store") -> list[dict[str, Any]]:
     }
     rows = []
     for card in store.known():
-        here = held.get(card.name)
-        found = measured.get(card.sha256) if card.sha256 else None
+        here, found = held.get(card.name), measured.get(card.sha256 or "")
         rows.append(
             {
                 "name": card.name,
@@ -196,10 +192,14 @@ def to_rows(store: "Store") -> list[dict[str, Any]]:
                 "size_mb": round(card.bytes / 1e6, 2) if card.bytes else None,
                 "installed": here is not None and ("bundled" if here.bundled else "yes"),
                 "path": str(here.path) if here else None,
-                "measured": f"{found.p95_ms:.1f} ms, {counted(found.threads, 'thread')}" if found else None,
+                "measured": {"p95_ms": round(found.p95_ms, 1), "threads": found.threads} if found else None,
             }
         )
     return rows
+
+
+def _to_cell(value: Any) -> str:
+    return f"{value['p95_ms']} ms, {counted(value['threads'], 'thread')}" if isinstance(value, dict) else to_cell(value)
 
 
 def print_table(headings: tuple[str, ...], rows: list[list[str]]) -> None:

@@ -15,6 +15,9 @@ import edged
 from edged.commands.status import to_rows
 from edged.commands.use import to_file
 from edged.errors import EdgedError
+from edged.models.admission import Admission, Scene
+from edged.models.measurements import Measured, Measurements
+from edged.models.store import Store
 from edged.system.text import counted, to_duration
 from tests.e2e.running import HANG_S, Broker, edged_with, free_port, wait_for
 from tests.models import a_picture
@@ -141,6 +144,21 @@ def test_models_list_is_what_is_here_and_says_what_is_measured(tmp_path):
         short.stderr == f"{more} more models can be fetched with 'edged models pull NAME': 'edged models list --all' names them\n"
     )
     assert long.stderr == ""
+
+
+def test_what_was_measured_is_words_for_people_and_figures_for_programs(tmp_path):
+    state, path = tmp_path / "state", tmp_path / "edged.toml"
+    path.write_text(f"state_folder = '{state}'\n")
+    one = Store(state).find("home_0.25_128")
+    key = Admission(state).measurement_key_of(one.sha256, Scene(), (1,))
+    state.mkdir()
+    Measurements(state).enter(key, Measured(p50_ms=1.04, p95_ms=1.26, memory_mb=50, threads=1, runs=20))
+    rows = [line.split("\t") for line in ask("models", "list", "-c", path).stdout.splitlines()]
+    assert {row[0]: row[7] for row in rows if row[7]} == {"name": "p95 measured here", "home_0.25_128": "1.3 ms, 1 thread"}
+    told = {row["name"]: row["measured"] for row in json.loads(ask("models", "list", "--json", "-c", path).stdout)}
+    assert told["home_0.25_128"] == {"p95_ms": 1.3, "threads": 1} and told["home_0.5_128"] is None
+    shown = json.loads(ask("models", "show", "home_0.25_128", "--json", "-c", path).stdout)
+    assert shown["measured"] == told["home_0.25_128"]
 
 
 @needs_own_folders
