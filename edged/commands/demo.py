@@ -25,16 +25,17 @@ from edged.commands.watch import to_line, to_seconds
 from edged.errors import UnavailableError
 from edged.system.files import shipped
 
-# those that are named rightly and for certain first; a photograph of nothing that the model knows is "none", and that is right
+# those first that the smallest network, with which it begins, is sure of; "none" is right where there is nothing that it knows
 PHOTOGRAPHS = (
     "chelsea.png",
-    "motorcycle_left.png",
     "coffee.png",
+    "motorcycle_left.png",
     "astronaut.png",
     "grass.png",
     "brick.png",
     "moon.png",
 )
+_FAREWELL_S = 2.0  # until what the daemon said at its end has come through the broker
 _SHORT = 12  # characters of a label in the closing line
 
 
@@ -60,15 +61,16 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
             err=True,
         )
         watch = [sys.executable, "-P", "-m", "edged", "watch", "-h", "127.0.0.1", "-p", str(port), "--json"]
-        subscriber = running.enter_context(_running(watch, subprocess.PIPE))
+        subscriber = running.enter_context(_running(watch, subprocess.PIPE, heeds_ctrl_c=False))  # it hears the farewell too
         heard = Told(subscriber, as_json=as_json)
         heard.start()
-        daemon = running.enter_context(_running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]))
-        ends_s = time.monotonic() + seconds if seconds else float("inf")
-        with contextlib.suppress(KeyboardInterrupt):
-            while time.monotonic() < ends_s and subscriber.poll() is None and daemon.poll() is None:
-                time.sleep(0.1)
-        ended = daemon.poll()
+        ended = None
+        with _running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]) as daemon:
+            ends_s = time.monotonic() + seconds if seconds else float("inf")
+            with contextlib.suppress(KeyboardInterrupt):
+                while time.monotonic() < ends_s and subscriber.poll() is None and (ended := daemon.poll()) is None:
+                    time.sleep(0.1)
+        heard.ended.wait(_FAREWELL_S)
         running.close()
         heard.join()
     if ended is not None:
@@ -78,15 +80,25 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
 
 
 class Told(threading.Thread):
-    """Prints what the subscriber received, and counts what it says. entered: label → how often it became current."""
+    """Prints what the subscriber received, and counts what it says.
+
+    entered: label → how often it became current; ended: set when the daemon has said its last word, or nothing more comes.
+    """
 
     def __init__(self, subscriber: subprocess.Popen[bytes], *, as_json: bool) -> None:
         super().__init__(name="subscriber", daemon=True)
         assert subscriber.stdout is not None
         self._lines, self._as_json = subscriber.stdout, as_json
         self.entered = Counter[str]()
+        self.ended = threading.Event()
 
     def run(self) -> None:
+        try:
+            self._print()
+        finally:
+            self.ended.set()
+
+    def _print(self) -> None:
         for line in self._lines:
             try:
                 message = json.loads(line)
@@ -100,6 +112,8 @@ class Told(threading.Thread):
                 click.echo(line.decode().rstrip("\n") if self._as_json else to_line(topic, said.encode(), time.time()))
             except OSError:
                 return  # nobody reads any more
+            if topic.endswith("/status") and payload == "offline":
+                self.ended.set()
 
 
 def to_closing(entered: Counter[str]) -> list[str]:
@@ -153,9 +167,15 @@ def _photographs(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], stdout: int | None = None, *, heeds_ctrl_c: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is asked to end with SIGTERM, and killed when it does not."""
-    process = subprocess.Popen(command, stdout=stdout)
+    heeded = signal.getsignal(signal.SIGINT)
+    if not heeds_ctrl_c:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored here is ignored there
+    try:
+        process = subprocess.Popen(command, stdout=stdout)
+    finally:
+        signal.signal(signal.SIGINT, heeded)
     try:
         yield process
     finally:
