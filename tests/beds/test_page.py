@@ -49,7 +49,7 @@ class World:
 
 
 def log_in(tab: Tab, token: str) -> None:
-    tab.until("document.querySelector('#token')", "the login")
+    tab.until("document.querySelector('#form button:enabled')", "the login")
     tab.fill("#token", token)
     tab.click("button")
 
@@ -239,6 +239,7 @@ def test_what_is_set_beside_the_file_is_shown_as_long_as_it_holds(world: World) 
         tab.until(f"!({shown})", "cleared at the terminal", 30)
     finally:
         world.edged.config.write_text(text)
+    tab.until("document.querySelector('.holds').getAttribute('width') > 990", "the file as it was, for whoever looks next")
     tab.close()
 
 

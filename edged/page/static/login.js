@@ -15,3 +15,4 @@ document.getElementById("form").addEventListener("submit", async (event) => {
     said.textContent = "The page does not answer.";
   }
 });
+document.querySelector("#form button").disabled = false; // before this, it would only have loaded the page again

@@ -71,6 +71,7 @@ export function startModels() {
         return option;
       });
       byId("wish").replaceChildren(...options);
+      document.querySelector("#switch button").disabled = !names.length;
       byId("wish").value = wish;
     },
     runs(model) {

@@ -16,6 +16,7 @@ from tests.e2e.running import HANG_S
 
 BROWSER = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 _PRINTED = ("error", "assert")
+_MOST_CLICKS = 10
 
 
 def _high(ends: tuple[int, int]) -> tuple[int, int]:
@@ -130,7 +131,15 @@ class Tab:
             except AssertionError as failed:  # between two documents
                 error = str(failed)[:300]
             threading.Event().wait(0.05)
-        raise AssertionError(f"not within {deadline_s:g} s: {what or script}; {error}; verdict: {self.text('#verdict')}")
+        raise AssertionError(f"not within {deadline_s:g} s: {what or script}; {error}; it says: {self.said()}")
+
+    def said(self) -> str:
+        """What it tells a person: verdict, effects, errors; and what stands in the fields."""
+        texts = "[...document.querySelectorAll('#verdict, .effect, [role=status], [role=alert]')].map((one) => one.innerText)"
+        fields = "[...document.querySelectorAll('input')].filter((one) => one.type === 'number').map((one) => one.value)"
+        with contextlib.suppress(AssertionError):
+            return str(self.run(f"JSON.stringify([...new Set({texts}), {fields}])"))
+        return "nothing"
 
     def text(self, selector: str) -> str:
         with contextlib.suppress(AssertionError):
@@ -138,9 +147,19 @@ class Tab:
         return ""
 
     def click(self, selector: str) -> None:
-        x, y = self.middle(selector)
-        self.mouse("mousePressed", x, y)
-        self.mouse("mouseReleased", x, y)
+        """As a person does: once more where it moved away from under the finger, for the page is alive."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        for _ in range(_MOST_CLICKS):
+            self.run(f"window.reached = false, {found}.addEventListener('click', () => window.reached = true, {{once: true}})")
+            x, y = self.middle(selector)
+            self.mouse("mousePressed", x, y)
+            self.mouse("mouseReleased", x, y)
+            try:
+                if self.run("window.reached !== false"):  # or it led to another document, which knows nothing of it
+                    return
+            except AssertionError:  # on its way there
+                return
+        raise AssertionError(f"{selector} was not reached by {_MOST_CLICKS} clicks")
 
     def middle(self, selector: str) -> tuple[float, float]:
         box = self.box(selector)
