@@ -108,9 +108,16 @@ class Fingerprints:
         seen = self._known().files.get(str(path))
         if found is not None and seen is not None and seen.is_of(found):
             return seen.sha256, seen.size
-        content = None if is_copy else read_model(path)
-        sha256, size = hash_model(path) if content is None else (hashlib.sha256(content).hexdigest(), len(content))
-        self._remember(path, sha256, size, content, found)
+        facts = None
+        if is_copy:
+            sha256, size = hash_model(path)
+        else:
+            content = read_model(path)
+            sha256, size = hashlib.sha256(content).hexdigest(), len(content)
+            with contextlib.suppress(ModelError):
+                facts = to_graph_facts(content)
+        if found is not None:
+            self._remember(path, sha256, size, facts, found)
         return sha256, size
 
     def graph_of(self, path: Path) -> GraphFacts:
@@ -129,13 +136,7 @@ class Fingerprints:
             self._save()
             return True
 
-    def _remember(self, path: Path, sha256: str, size: int, content: bytes | None, found: os.stat_result | None) -> None:
-        if found is None:
-            return
-        facts = None
-        if content is not None:
-            with contextlib.suppress(ModelError):
-                facts = to_graph_facts(content)
+    def _remember(self, path: Path, sha256: str, size: int, facts: GraphFacts | None, found: os.stat_result) -> None:
         seen = _SeenFile(
             device=found.st_dev,
             inode=found.st_ino,

@@ -69,7 +69,7 @@ class LastGood:
         )
         if pair == self._pair() and self.running() is not None and self.reading() is not None:
             return
-        model = model_parts(installed.path, installed.sha256)  # never whole: this process is there for years
+        model = _proven_parts(installed)
         files: dict[str, bytes | Iterator[bytes]] = {pair.config_sha256: text, pair.labels_sha256: labels, installed.sha256: model}
         for name, content in files.items():
             if not self._is_whole(name):
@@ -128,6 +128,16 @@ class LastGood:
             return load_pair(self._folder / _PAIR)
         except (ReadError, ValidationError):
             return None
+
+
+def _proven_parts(installed: Installed) -> Iterator[bytes]:
+    """The model's file in parts; at their end raises ModelError when they were not what runs."""
+    digest = hashlib.sha256()
+    for part in model_parts(installed.path):
+        digest.update(part)
+        yield part
+    if digest.hexdigest() != installed.sha256:
+        raise ModelError(f"{installed.path}: the file is not the one that runs, so it is not remembered")
 
 
 def _hash(content: bytes) -> str:

@@ -191,28 +191,22 @@ def read_model(path: Path) -> bytes:
         return read_file(path, LARGEST_BYTES)
 
 
-def hash_model(path: Path, *, follow: bool = True) -> tuple[str, int]:
-    """The file's SHA-256 and its size in bytes. Raises ModelFileError.
+def model_parts(path: Path, *, follow: bool = True) -> Iterator[bytes]:
+    """The same in parts. Raises ModelFileError, also after some of them.
 
-    A part at a time: memory that was once taken for a whole model stays with the process, and the courier is there for years.
+    Memory that was once taken for a whole model stays with the process, and the courier is there for years.
     """
+    with _faults_of_model(path):
+        yield from read_parts(path, LARGEST_BYTES, follow=follow)
+
+
+def hash_model(path: Path, *, follow: bool = True) -> tuple[str, int]:
+    """The file's SHA-256 and its size in bytes, read a part at a time. Raises ModelFileError."""
     digest, size = hashlib.sha256(), 0
-    with _faults_of_model(path):
-        for part in read_parts(path, LARGEST_BYTES, follow=follow):
-            digest.update(part)
-            size += len(part)
+    for part in model_parts(path, follow=follow):
+        digest.update(part)
+        size += len(part)
     return digest.hexdigest(), size
-
-
-def model_parts(path: Path, sha256: str) -> Iterator[bytes]:
-    """The file in parts, to be copied. Raises ModelFileError, at their end also when they were not the file of this hash."""
-    digest = hashlib.sha256()
-    with _faults_of_model(path):
-        for part in read_parts(path, LARGEST_BYTES):
-            digest.update(part)
-            yield part
-    if digest.hexdigest() != sha256:
-        raise ModelFileError(f"{path}: the file is not the one that runs")
 
 
 @contextlib.contextmanager

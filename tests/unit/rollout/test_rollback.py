@@ -97,7 +97,7 @@ def test_a_file_that_is_not_the_one_that_runs_is_not_remembered(tmp_path: Path) 
     replaced = replace(active, installed=replace(active.installed, path=path))
     path.write_bytes(running(tmp_path, LARGE).installed.path.read_bytes())
     last_good = LastGood(tmp_path / "state")
-    with pytest.raises(ModelError, match="the file is not the one that runs"):
+    with pytest.raises(ModelError, match="the file is not the one that runs, so it is not remembered"):
         last_good.remember(config(tmp_path), "", replaced)
     assert last_good.running() is None and last_good.reading() is None
     assert not [path for path in (tmp_path / "state/last_good").iterdir() if path.stat().st_size > 100_000], "nor a part of it"
