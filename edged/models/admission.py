@@ -7,7 +7,7 @@ else notices.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -108,9 +108,7 @@ class Admission:
         known = None if again else self.ledger.measured(key)
         if known is not None:
             return known
-        measured = self._measure(installed, scene, threads, seconds)
-        if limit_ms * JUST <= measured.p95_ms <= limit_ms < float("inf"):
-            measured = max(measured, self._measure(installed, scene, threads, seconds), key=lambda one: one.p95_ms)
+        measured = doubted(lambda: self._measure(installed, scene, threads, seconds), limit_ms)
         self.remember(key, measured)
         return measured
 
@@ -208,6 +206,14 @@ class Admission:
     def _key(self, installed: Installed) -> str:
         """The labels are not in it: their number is part of the card, and find() has held it against the labels."""
         return f"{installed.sha256} | {self.runtime} | {self.board.key} | {len(installed.labels)} labels {installed.card.output}"
+
+
+def doubted(measure: Callable[[], Measured], limit_ms: float) -> Measured:
+    """What was measured, and where its p95 is only just within the limit, the slower of two measurements."""
+    first = measure()
+    if limit_ms * JUST <= first.p95_ms <= limit_ms < float("inf"):
+        return max(first, measure(), key=lambda one: one.p95_ms)
+    return first
 
 
 class _ProbeProcess:

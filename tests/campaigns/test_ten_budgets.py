@@ -1,6 +1,8 @@
 """Ten budgets over the range of the 16 shapes of MobileNet V1: what fit picks, against measuring all of them in the same run.
 
-With nothing beside it, and in full also with a process on each core that takes what it can get.
+With nothing beside it, and in full also with a process on each core that takes what it can get. How many are picked rightly is
+told always and judged where the machine is at rest: between two measurements a virtual one may become slower by a third. What
+`choose` makes of figures that such machines really gave is judged everywhere, in tests/unit/models/test_fit.py.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.models.admission import JUST, Admission, Scene
+from edged.models.admission import Admission, Scene, doubted
 from edged.models.fit.choice import MOST_MEASURED, Budget, Candidate, choose
 from edged.models.fit.fit import Fitting, to_threads
 from edged.models.install import Wish, add
@@ -20,6 +22,7 @@ from edged.models.measurements import Measured
 from edged.models.store import Installed, Store
 from tests.campaigns.size import count, report
 from tests.contract.models.test_real_models import REAL, TIMING_ONLY
+from tests.e2e.running import AT_REST
 from tests.shared import SHARED, needs_shared
 
 SCENE = Scene(width=640, height=480)
@@ -69,12 +72,13 @@ def pick(tmp_path: Path, name_of_report: str) -> None:
         files = {one.name: file for one, file in candidates}
 
         def measure(one: Candidate, limit_ms: float = limit_ms, files: dict[str, Installed] = files) -> Measured:
-            """As `fit` does: what only just fits is measured once more."""
-            first = everything[one.name][1]
-            if not limit_ms * JUST <= first.p95_ms <= limit_ms:
-                return first
-            again = admission.measure(files[one.name], SCENE, threads, seconds, again=True)
-            return max(first, again, key=lambda run: run.p95_ms)
+            """As `fit` does, but for the first time from what was measured of all."""
+            known = [everything[one.name][1]]
+
+            def once() -> Measured:
+                return known.pop() if known else admission.measure(files[one.name], SCENE, threads, seconds, again=True)
+
+            return doubted(once, limit_ms)
 
         choice = choose([one for one, _ in candidates], Budget(latency_ms=limit_ms), measure)
         best = max((top1, name) for name, (top1, measured) in everything.items() if measured.p95_ms <= limit_ms)
@@ -86,6 +90,7 @@ def pick(tmp_path: Path, name_of_report: str) -> None:
             continue
         same += chosen.top1 == best[0]
         within_a_point += (chosen.top1 or 0) >= best[0] - 0.01
+        assert choice.order and all(c.why_not for c in choice.candidates if c.top1 > chosen.top1), "the best of those that hold"
         again = admission.measure(files[chosen.name], SCENE, threads, seconds, again=True)
         holds_again += again.p95_ms <= limit_ms
         picked.append({"limit_ms": round(limit_ms, 1), "chosen": chosen.name, "best": best[1], "again_ms": again.p95_ms})
@@ -100,4 +105,4 @@ def pick(tmp_path: Path, name_of_report: str) -> None:
         "picked": picked,
     }
     report(name_of_report, figures)
-    assert within_a_point >= 8
+    assert within_a_point >= 8 or not AT_REST
