@@ -22,7 +22,7 @@ import click
 import tomlkit
 
 from edged.commands.watch import to_line, to_seconds
-from edged.errors import UnavailableError
+from edged.errors import EdgedError, UnavailableError
 from edged.system.files import shipped
 
 # those first that the smallest network, with which it begins, is sure of; "none" is right where there is nothing that it knows
@@ -68,11 +68,16 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         with _running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]) as daemon:
             ends_s = time.monotonic() + seconds if seconds else float("inf")
             with contextlib.suppress(KeyboardInterrupt):
-                while time.monotonic() < ends_s and subscriber.poll() is None and (ended := daemon.poll()) is None:
+                while time.monotonic() < ends_s and heard.is_alive() and (ended := daemon.poll()) is None:
                     time.sleep(0.1)
         heard.ended.wait(_FAREWELL_S)
         running.close()
         heard.join()
+    if heard.unwritten is not None:
+        raise heard.unwritten
+    if ended is not None and ended < 0:
+        killer = signal.Signals(-ended).name
+        raise EdgedError(f"the daemon of the demo was ended by {killer}; 'journalctl -k' says whether memory was short")
     if ended is not None:
         sys.exit(ended or 1)
     for line in to_closing(heard.entered):
@@ -82,7 +87,8 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
 class Told(threading.Thread):
     """Prints what the subscriber received, and counts what it says.
 
-    entered: label → how often it became current; ended: set when the daemon has said its last word, or nothing more comes.
+    entered: label → how often it became current; ended: set when the daemon has said its last word, or nothing more comes or
+    can be printed; unwritten: why it could not.
     """
 
     def __init__(self, subscriber: subprocess.Popen[bytes], *, as_json: bool) -> None:
@@ -91,6 +97,7 @@ class Told(threading.Thread):
         self._lines, self._as_json = subscriber.stdout, as_json
         self.entered = Counter[str]()
         self.ended = threading.Event()
+        self.unwritten: OSError | None = None
 
     def run(self) -> None:
         try:
@@ -110,8 +117,9 @@ class Told(threading.Thread):
             said = payload if isinstance(payload, str) else json.dumps(payload)
             try:
                 click.echo(line.decode().rstrip("\n") if self._as_json else to_line(topic, said.encode(), time.time()))
-            except OSError:
-                return  # nobody reads any more
+            except OSError as error:
+                self.unwritten = error  # a full disk, or nobody reads any more
+                return
             if topic.endswith("/status") and payload == "offline":
                 self.ended.set()
 

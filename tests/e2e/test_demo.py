@@ -12,9 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 from edged.commands.demo import PHOTOGRAPHS, to_config
+from edged.errors import FAILED, IO_FAILED
 from edged.models.store import Store
 from tests.e2e.judge_demo import SHOWN, judged
-from tests.e2e.running import HANG_S, edged_with, wait_for
+from tests.e2e.running import HANG_S, children, edged_with, wait_for
 
 
 def test_the_demo_shows_the_sure_ones_first_and_says_where_to_go_on():
@@ -57,6 +58,33 @@ def test_the_demo_shows_the_sure_ones_first_and_says_where_to_go_on():
     assert all(f"{label[:12]} × {count}" in seen for label, count in counts.items())
     assert Path(config.rpartition(": ")[2]).read_text().startswith("# edged.toml: every key with its default")
     assert then.startswith("next: edged init ")
+
+
+def test_what_cannot_be_printed_ends_the_demo_with_the_reason():
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "edged", "demo", "--seconds", "0"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=HANG_S,
+        )
+    assert ended.returncode == IO_FAILED
+    assert ended.stderr.splitlines()[-1] == "the output cannot be written: No space left on device"
+
+
+def test_a_daemon_that_is_killed_ends_the_demo_with_the_reason():
+    with subprocess.Popen(
+        [sys.executable, "-m", "edged", "demo", "--seconds", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.readline()  # the daemon has said something
+        for child in children(running.pid):
+            if b"run" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                os.kill(child, signal.SIGKILL)
+        said, rest = running.communicate(timeout=HANG_S)
+    assert running.returncode == FAILED
+    assert rest.splitlines()[-1] == "the daemon of the demo was ended by SIGKILL; 'journalctl -k' says whether memory was short"
+    assert said.splitlines()[-1].split() == ["edged/demo/status", "offline"]
 
 
 def test_the_first_photographs_are_certain_for_the_network_that_it_begins_with(tmp_path):
