@@ -70,7 +70,7 @@ class ModelError(EdgedError):
 
 
 class ModelFileError(ModelError):
-    """The file can't be read at all; the sentence begins with its path."""
+    """The file can't be read, or is not the one that was meant: it says nothing of that one. The sentence begins with its path."""
 
 
 class LabelsError(ModelError):

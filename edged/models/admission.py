@@ -79,14 +79,14 @@ class Admission:
         self._siblings = Siblings(self.state_folder, self.ledger, f"{self.runtime} | {self.board.key}", self.nice)
 
     def admit(self, installed: Installed, *, again: bool = False) -> Verdict:
-        """The verdict, remembered or new. A refusal for lack of time is not remembered: the board may have been busy."""
+        """The verdict, remembered or new; one that says nothing of the file is not kept: the board was busy, or the file changed meanwhile."""
         key = self._key(installed)
         known = None if again else self.ledger.verdict(key)
         if known is not None:
             return known
         with _ProbeProcess(installed) as trial:
             verdict = trial.check()
-        if verdict.admitted or not trial.timed_out:
+        if verdict.admitted or trial.was_tried:
             self.remember(key, verdict)
         return verdict
 
@@ -115,7 +115,7 @@ class Admission:
     def _measure(self, installed: Installed, scene: Scene, threads: Sequence[int], seconds: float) -> Measured:
         with _ProbeProcess(installed) as trial:
             verdict = trial.check()
-            if verdict.admitted or not trial.timed_out:
+            if verdict.admitted or trial.was_tried:
                 self.remember(self._key(installed), verdict)
             if not verdict.admitted:
                 raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
@@ -222,7 +222,7 @@ class _ProbeProcess:
     def __init__(self, installed: Installed) -> None:
         self._installed = installed
         self._child: ThrowAway | None = None
-        self.timed_out = False
+        self.was_tried = True  # and the verdict is one of the bytes that were meant
 
     def __enter__(self) -> "_ProbeProcess":
         return self
@@ -248,7 +248,8 @@ class _ProbeProcess:
             return self._lost(lost)
         if kind == "checked":
             return Verdict(admitted=True, facts=answer["facts"] | {"best": answer["best"]})
-        return Verdict(admitted=False, reason=str(answer["reason"]) if kind == "refused" else _NONSENSE)
+        self.was_tried = kind != "unreadable"
+        return Verdict(admitted=False, reason=str(answer["reason"]) if kind in ("refused", "unreadable") else _NONSENSE)
 
     def measure(self, scene: Scene, threads: Sequence[int], seconds: float, nice: int) -> Measured:
         """After a check that admitted. Raises ModelError."""
@@ -264,5 +265,5 @@ class _ProbeProcess:
         raise ModelError(f"model {self._installed.card.name} is refused: {reason}")
 
     def _lost(self, lost: SandboxError) -> Verdict:
-        self.timed_out = lost.is_for_want_of_time
+        self.was_tried = not lost.says_nothing
         return Verdict(admitted=False, reason=f"the trial of it {lost}")

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edged.errors import ModelError, WriteError
+from edged.errors import ModelError, ModelFileError, WriteError
 from edged.models.measurements import Measurements, Recast
 from edged.models.store import Installed
 from edged.process.sandbox import SandboxError, ThrowAway
@@ -62,7 +62,8 @@ class Siblings:
     def make(self, original: Installed) -> Installed | None:
         """Make it, have it proven, and keep it. Takes seconds to minutes; never raises: without it the original runs.
 
-        What was found is remembered and said once; want of time or of room on the disk is not, and it is tried again.
+        What was found is remembered and said once. What says nothing of the network is not, and it is tried again: want of time or
+        of room on the disk, a file that changed meanwhile.
         """
         path = sibling_path(self.state_folder, original.sha256)
         try:
@@ -75,14 +76,14 @@ class Siblings:
         except SandboxError as lost:
             log.warning("model %s was not recast to int8: the process that does it %s", original.card.name, lost)
             return None
-        except WriteError as error:
+        except (ModelFileError, WriteError) as error:
             log.warning("model %s was not recast to int8: %s", original.card.name, error)
             return None
         log.info("model %s is %s", original.card.name, to_sentence(found))
         return self.find(original)
 
     def _try(self, original: Installed) -> tuple[Recast, bytes]:
-        """Raises SandboxError, but for a crash: that is the network's doing, and remembered."""
+        """Raises SandboxError, but for a crash of its own doing, which is remembered, and ModelFileError."""
         environment = {"MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "SILENT"}
         child = ThrowAway(_CHILD, environment, original.path)
         try:
@@ -90,11 +91,13 @@ class Siblings:
             kind, answer = child.ask("recast", wanted | {"output": original.card.output, "nice": self.nice}, LIMIT_S)
             if kind == "no_schema":
                 return Recast(reason="the installed runtime brings no schema of .tflite files", no_schema=True), b""
+            if kind == "unreadable":
+                raise ModelFileError(str(answer["reason"]))
             if kind != "recast":
                 return Recast(reason=str(answer.get("reason", "the process that does it answered something else"))), b""
             made = child.fetch("part", LIMIT_S, LARGEST_BYTES)
         except SandboxError as lost:
-            if lost.is_for_want_of_time:
+            if lost.says_nothing:
                 raise
             return Recast(reason=f"the process that does it {lost}"), b""
         finally:

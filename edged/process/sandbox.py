@@ -20,6 +20,8 @@ from edged.process.limits import limit
 from edged.process.pipe import NotOursError, Pipe
 from edged.process.protocol import FROM_SANDBOX, TO_SANDBOX, Vocabulary
 
+# what a process dies of that did something wrong itself
+_OF_ITS_OWN = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP)
 START_LIMIT_S = 60.0  # importing OpenCV and the runtime from a slow card
 
 
@@ -33,9 +35,9 @@ class SandboxError(Exception):
         self.how, self.number = how, number
 
     @property
-    def is_for_want_of_time(self) -> bool:
-        """It says nothing about what was tried: the board may have been busy."""
-        return self.how in ("not_started", "silent") or self.number == signal.SIGXCPU
+    def says_nothing(self) -> bool:
+        """Of what was tried: the board may have been busy, or short of memory, or somebody else ended the process."""
+        return self.how in ("not_started", "silent") or (self.how == "crashed" and self.number not in _OF_ITS_OWN)
 
 
 class ThrowAway:

@@ -187,7 +187,7 @@ def load_classifier(
     found = hashlib.sha256(model).hexdigest()
     if sha256 and found != sha256:
         differs = f"SHA-256 {found[:12]}…, not {sha256[:12]}…"
-        raise ModelError(f"the file is not the one that was asked for ({differs}): it changed while it was being read")
+        raise ModelFileError(f"{path}: the file is not the one that was asked for ({differs}): it changed while it was being read")
     classifier = Classifier(model, threads=threads, output=output)
     if classifier.facts.label_count != labels:
         raise ModelError(f"the model gives {classifier.facts.label_count} scores, but there are {labels} labels")

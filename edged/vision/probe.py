@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ModelFileError
 from edged.process.limits import limit
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
@@ -246,6 +246,8 @@ def main() -> None:
         said, answer = answers[kind]
         try:
             pipe.send(said, answer(**fields))
+        except ModelFileError as error:  # of the bytes that were meant this says nothing
+            pipe.send("unreadable", {"reason": str(error)})
         except ModelError as error:
             pipe.send("refused", {"reason": str(error)})
         except MemoryError:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ModelFileError
 from edged.process.pipe import Pipe
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
@@ -67,7 +67,7 @@ def load_base(path: str, sha256: str) -> bytes:
     """Raises ModelError for another file than the one that is meant."""
     model = read_model(Path(path))
     if hashlib.sha256(model).hexdigest() != sha256:
-        raise ModelError("the file is not the one that was asked for: it changed while it was being read")
+        raise ModelFileError(f"{path}: the file is not the one that was asked for: it changed while it was being read")
     return model
 
 

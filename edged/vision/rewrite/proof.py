@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import ModelError
+from edged.errors import ModelError, ModelFileError
 from edged.process.pipe import Pipe
 from edged.process.sandbox import begin
 from edged.process.seccomp import forbid_network
@@ -62,7 +62,7 @@ def golden_frames() -> Iterator[Frame]:
     for path in sorted(shipped("models", "golden").glob("*.jpg")):
         photograph = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if photograph is None:
-            raise ModelError(f"{path}: this picture of the package is damaged: reinstall edged")
+            raise ModelFileError(f"{path}: this picture of the package is damaged: reinstall edged")
         high, wide = photograph.shape[:2]
         for number, (x, y, w, h) in enumerate(_CROPS):
             part = photograph[int(y * high) : int((y + h) * high), int(x * wide) : int((x + w) * wide)]
@@ -108,6 +108,8 @@ def _answer(pipe: Pipe, recaster: Recaster, kind: str, fields: dict[str, Any]) -
         pipe.send("recast", recaster.recast(**fields))
     except NoSchemaError:
         pipe.send("no_schema", {})
+    except ModelFileError as error:  # of the network that was meant this says nothing
+        pipe.send("unreadable", {"reason": str(error)})
     except ModelError as error:
         pipe.send("refused", {"reason": str(error)})
     except MemoryError:

@@ -340,4 +340,4 @@ def test_an_answer_that_is_none_ends_the_process(answer: str) -> None:
     child = ThrowAway("tests.contract.victim", {}, hears=ANSWERS)
     with pytest.raises(SandboxError, match="an answer that is none of ours") as lost:
         child.ask("say", {"text": answer}, HANG_S)
-    assert lost.value.how == "nonsense" and not lost.value.is_for_want_of_time
+    assert lost.value.how == "nonsense" and not lost.value.says_nothing

@@ -1,6 +1,7 @@
 """Admission against real processes: what a model does to its trial, it does to nobody else."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,27 @@ def test_a_file_that_changes_meanwhile_is_refused(store: Store, admission: Admis
     assert not verdict.admitted and "changed while it was being read" in verdict.reason
 
 
-def test_a_trial_that_dies_is_a_reason_and_nothing_more(store: Store, tmp_path: Path) -> None:
+@needs_shared
+@pytest.mark.parametrize("meanwhile", ["cut off", "gone"])
+def test_a_file_that_is_itself_again_is_tried_again(store: Store, admission: Admission, meanwhile: str) -> None:
+    """What was found in another file says nothing of this one."""
+    one = add(store, SMALL, Wish(), None)
+    one.path.unlink()
+    if meanwhile == "cut off":
+        one.path.touch()
+    assert not admission.admit(one).admitted
+    with pytest.raises(ModelError, match="is refused"):
+        admission.measure(one, Scene(), [1], 0.1)
+    one.path.write_bytes(SMALL.read_bytes())
+    assert admission.recall_verdict(one) is None and admission.admit(one).admitted
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGSYS, signal.SIGKILL, signal.SIGTERM])
+def test_a_trial_that_dies_is_a_reason_and_nothing_more(store: Store, tmp_path: Path, number: signal.Signals) -> None:
     """A runtime that crashes as soon as it is loaded: what a model can do to it at worst."""
     evil = tmp_path / "evil" / "ai_edge_litert"
     evil.mkdir(parents=True)
-    (evil / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    (evil / "__init__.py").write_text(f"import os, signal\nos.kill(os.getpid(), {number:d})\n")
     script = (
         "import sys; from pathlib import Path; from edged.models.admission import Admission; from edged.models.store import Store\n"
         f"state = Path({str(tmp_path / 'state')!r}); store = Store(state)\n"
@@ -91,7 +108,9 @@ def test_a_trial_that_dies_is_a_reason_and_nothing_more(store: Store, tmp_path: 
         text=True,
         check=True,
     )
-    assert told.stdout.startswith("False the trial of it crashed (SIGSEGV)"), told.stdout
+    assert told.stdout.startswith(f"False the trial of it crashed ({number.name})"), told.stdout
+    was_ended = number in (signal.SIGKILL, signal.SIGTERM)  # by the kernel that had no memory, or by somebody
+    assert (Admission(tmp_path / "state").recall_verdict(store.open(store.held()[0])) is None) == was_ended
 
 
 @needs_shared
