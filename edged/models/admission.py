@@ -79,7 +79,7 @@ class Admission:
         self._siblings = Siblings(self.state_folder, self.ledger, f"{self.runtime} | {self.board.key}", self.nice)
 
     def admit(self, installed: Installed, *, again: bool = False) -> Verdict:
-        """The verdict, remembered or new; one that says nothing of the file is not kept: the board was busy, or the file changed meanwhile."""
+        """The verdict, remembered or new. Not kept where it says nothing of the file: a busy board, a file that changed meanwhile."""
         key = self._key(installed)
         known = None if again else self.ledger.verdict(key)
         if known is not None:
