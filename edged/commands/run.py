@@ -3,6 +3,7 @@
 import faulthandler
 import gc
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ def command(config: Path | None, instance: str | None, verbose: bool, quiet: boo
     from edged.process.phases import START
 
     START.ended("interpreter")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again: what was written meanwhile is found
     gc.disable()  # until the parts run: what is imported stays, and to look for garbage in it takes a tenth of the start
     from edged.config.instance import to_config
     from edged.daemon.early import begun
@@ -46,7 +48,8 @@ def command(config: Path | None, instance: str | None, verbose: bool, quiet: boo
         with begun(config) as early:
             from edged.daemon.run import run  # only now, so that the vision process imports its own meanwhile
 
-            return run(config, early=early, on_started=_Timings(as_json=as_json).tell if timings else lambda *_: None)
+            on_started = _Timings(as_json=as_json).tell if timings else lambda *_: None
+            return run(config, early=early, on_started=on_started, is_last=True)
     finally:
         if log is not None:
             log.close()

@@ -23,11 +23,15 @@ _MOST_LINKS = 40  # as the kernel has it; then it is a circle
 _MASK = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.CREATE | flags.DELETE | flags.DELETE_SELF | flags.MOVE_SELF
 
 
+Stamp = tuple[int, ...]
+
+
 class ConfigWatch:
     """Thread: the event loop's. `on_change` is called once the file was left alone for a moment. `fault`: why it is not watched."""
 
-    def __init__(self, path: Path, on_change: Callable[[], None]) -> None:
-        self._path, self._on_change = path, on_change
+    def __init__(self, path: Path, on_change: Callable[[], None], read_at: Stamp = ()) -> None:
+        """read_at: the file's stamp before it was read, which may be seconds ago; (): nobody knows."""
+        self._path, self._on_change, self._read_at = path, on_change, read_at
         self._inotify: INotify | None = None
         self._names: dict[int, set[str]] = {}  # by watch: the entries of that folder that are on the way
         self._timer: asyncio.TimerHandle | None = None
@@ -37,6 +41,11 @@ class ConfigWatch:
     def start(self) -> None:
         """Where it can't watch, that is a fault: SIGHUP and `edged reload` work all the same."""
         self._loop = asyncio.get_running_loop()
+        self._begin()
+        if self._read_at and to_stamp(self._path) != self._read_at:
+            self._changed()
+
+    def _begin(self) -> None:
         try:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
@@ -102,6 +111,15 @@ class ConfigWatch:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(QUIET_S, self._on_change)
+
+
+def to_stamp(path: Path) -> Stamp:
+    """What differs once a file was written, replaced or taken away. Never raises."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0,)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def to_steps(path: Path) -> list[tuple[Path, str]]:

@@ -78,7 +78,8 @@ class Daemon:
         )
         self._requests = Requests(control, dispatch, changes, tasks, notify, refusals, link.act, report.status, report.tell)
         self._viewing = viewing = Viewing(control, dispatch, publisher, link, snapshots, apply, changes, clock)
-        self._watch = watch = ConfigWatch(start.intent.path, self._requests.on_file) if start.intent.path is not None else None
+        path, on_file = start.intent.path, self._requests.on_file
+        self._watch = watch = ConfigWatch(path, on_file, start.read_at) if path is not None else None
         self._service = Service(notify, dispatch, vision, publisher, lambda: apply.active.name)
         self._timers = (
             Repeated(_HEALTH_S, report.tell),
@@ -106,7 +107,7 @@ class Daemon:
             timer.close()
         self._changes.close()
         self._introduction.close()
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # without one it would kill
         if self._watch is not None:
             self._watch.close()
         await self._control.close()

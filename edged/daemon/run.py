@@ -33,6 +33,7 @@ log = logging.getLogger("edged")
 
 _SETTLED_S = 10.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+_HEARD = (*_STOPPING, signal.SIGHUP)
 FIRST_LOAD = 1  # the number of the first model in the switcher's count
 
 
@@ -41,10 +42,13 @@ def run(
     fork: Callable[[Pipe], Child] = fork_vision,
     early: EarlyStart | None = None,
     on_started: OnStarted = lambda *_: None,
+    *,
+    is_last: bool = False,
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises EdgedError when it cannot start.
 
-    early: what was begun already; on_started: called with the phases of each vision process's start.
+    early: what was begun already; on_started: called with the phases of each vision process's start; is_last: the process ends
+    with it, and no signal is heard any more, so that nobody who asks for the end twice makes a crash of it.
     """
     START.ended("modules")
     clock, found = Clock(), find_config(path)
@@ -59,13 +63,13 @@ def run(
         if found.reading is not None and (hint := to_hint(found.reading.source)):
             log.info("%s", hint)
         starts, code = Starts(found.state_folder), 0
-        with _stoppable():
+        with _stoppable(is_last=is_last):
             try:
                 start = begin(found, clock, starts.begin())
             except EdgedError:
                 starts.end()  # nothing ran, so nothing crashed
                 raise
-            start = replace(start, damaged=damaged + start.damaged)
+            start = replace(start, damaged=damaged + start.damaged, read_at=found.read_at)
             START.ended("model chosen")
             vision = early.vision if early is not None else None
             if vision is not None and not start.is_blind:
@@ -83,20 +87,23 @@ class _StoppedEarlyError(BaseException):
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(*, is_last: bool) -> Iterator[None]:
     """From the count of the start on a signal is a clean end, also before the event loop listens: then the block ends there."""
 
     def stop(_number: int, _frame: object) -> None:
         raise _StoppedEarlyError
 
     before = [(number, signal.signal(number, stop)) for number in _STOPPING]
+    hangup = signal.getsignal(signal.SIGHUP)
     try:
         yield
     except _StoppedEarlyError:
         pass
     finally:
         for number, handler in before:
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_last else handler)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if is_last else hangup)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
 
 def tell(vision: BegunVision, start: Start) -> None:
@@ -137,6 +144,7 @@ async def _run(starts: Starts, make: "Callable[[], Daemon]") -> int:
     loop.call_later(GOOD_RUN_S, starts.end)
     await stop.wait()
     await daemon.close()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # the loop's end brings back the handlers that kill
     if failed:
         raise failed[0]
     return 0

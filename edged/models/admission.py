@@ -79,7 +79,7 @@ class Admission:
         self._siblings = Siblings(self.state_folder, self.ledger, f"{self.runtime} | {self.board.key}", self.nice)
 
     def admit(self, installed: Installed, *, again: bool = False) -> Verdict:
-        """The verdict, remembered or new. Not kept where it says nothing of the file: a busy board, a file that changed meanwhile."""
+        """The verdict, remembered or new. Not kept where it says nothing of the file: a busy board, a file that was changed."""
         key = self._key(installed)
         known = None if again else self.ledger.verdict(key)
         if known is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edged.config.machine import read_checked
 from edged.config.parts import to_wanted
-from edged.config.reading import Reading, find_state_folder
+from edged.config.reading import SYSTEM_FILE, Reading, find_state_folder
+from edged.config.watch import Stamp, to_stamp
 from edged.errors import ConfigError, ModelError, ReadError, WriteError
 from edged.faults import StandingFault, to_standing
 from edged.rollout.active import Active
@@ -34,6 +35,7 @@ class Found:
     reading: Reading | None
     error: ConfigError | None
     state_folder: Path
+    read_at: Stamp = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Start:
     fault: StandingFault | None = None
     is_untried: bool = False
     damaged: tuple[str, ...] = ()  # what was found in the state folder and is done without
+    read_at: Stamp = ()  # of the config file before it was read
 
     @property
     def is_blind(self) -> bool:
@@ -63,13 +66,14 @@ class Start:
 
 def find_config(path: Path | None) -> Found:
     """Never raises: even of a broken file the state folder is looked for, where the last good one lies."""
+    read_at = to_stamp(path or SYSTEM_FILE)
     try:
         reading = read_checked(path)
-        return Found(path, reading, None, reading.settings.state_folder)
+        return Found(path, reading, None, reading.settings.state_folder, read_at)
     except ConfigError as error:
-        return Found(path, None, error, find_state_folder(path))
+        return Found(path, None, error, find_state_folder(path), read_at)
     except ModelError as error:  # a damaged card in the store
-        return Found(path, None, ConfigError([str(error)]), find_state_folder(path))
+        return Found(path, None, ConfigError([str(error)]), find_state_folder(path), read_at)
 
 
 def begin(found: Found, clock: Clock, starts_before: int) -> Start:

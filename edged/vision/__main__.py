@@ -25,7 +25,8 @@ def main() -> None:
     die_with(parent)
     START.ended("interpreter")
     limit(resource.RLIMIT_DATA, MOST_BYTES)  # a camera may send without end
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the courier decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a hangup reach the whole terminal; the courier decides
+        signal.signal(number, signal.SIG_IGN)
     threading.excepthook = end_with_thread
     from edged.process.pipe import Pipe
     from edged.vision.process import Vision

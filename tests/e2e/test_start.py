@@ -1,5 +1,6 @@
 """A start: what is done first, what it loads, and that no phase of it leaves a process behind."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -116,6 +117,30 @@ def test_a_stop_at_any_moment_of_a_start_is_no_crash(tmp_path: Path, config: dic
     starts = Path(config["state_folder"]) / "starts.json"
     assert not starts.exists() or json.loads(starts.read_text())["unfinished"] == 0
     assert "Traceback" not in edged.said.read_text()
+
+
+@pytest.mark.parametrize("turn", [0, 3, 10, 25])
+def test_a_hangup_at_any_moment_of_a_start_is_no_end(tmp_path: Path, config: dict[str, Any], heard: Heard, turn: int) -> None:
+    with edged_with(tmp_path, config) as edged:
+        wait_for(lambda: vision_of(edged.process.pid), 30, "the vision process is forked")
+        at = turns(edged.process.pid)
+        wait_for(lambda: turns(edged.process.pid) >= at + turn, 60, f"{turn} turns more")
+        edged.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: heard.of("result") or edged.process.poll() is not None, 60, "results")
+        assert edged.end() == 0
+
+
+def test_an_end_that_is_asked_for_again_and_again_is_one_end(tmp_path: Path, config: dict[str, Any], heard: Heard) -> None:
+    """By an init that has no patience, and a terminal that is closed; until nothing is left of the process."""
+    edged = Edged(tmp_path, config)
+    wait_for(lambda: heard.of("result"), 60, "results")
+    for number in itertools.cycle((signal.SIGTERM, signal.SIGHUP, signal.SIGINT)):
+        if edged.process.poll() is not None:
+            break
+        edged.process.send_signal(number)
+    assert edged.process.returncode == 0, edged.said.read_text()
+    assert json.loads((Path(config["state_folder"]) / "starts.json").read_text()) == {"unfinished": 0}
+    wait_for(lambda: heard.of("status")[-1] == "offline", 10, "what is said last")
 
 
 def test_the_first_process_is_the_one_that_is_used(tmp_path: Path, config: dict[str, Any], heard: Heard) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from edged.config import watch
 from edged.config.watch import ConfigWatch, to_steps
+from edged.rollout.startup import find_config
 
 Change = Callable[[Path], None]
 
@@ -117,6 +118,38 @@ def test_it_is_followed_and_goes_on_being_followed(
         path.write_text("a = 4")  # whatever it leads to now
         await asyncio.wait_for(seen.wait(), 10)
         assert watched.fault is None
+        watched.close()
+
+    asyncio.run(go())
+
+
+def rewritten(path: Path) -> None:
+    path.write_text("a = 2")
+
+
+def swapped(path: Path) -> None:
+    path.with_suffix(".new").write_text("a = 1")
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.mark.parametrize("change", [rewritten, swapped, Path.unlink, None])
+def test_what_was_written_before_it_is_watched_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None] | None
+) -> None:
+    """A start reads the config first; on a small board seconds pass before it is watched."""
+    monkeypatch.setattr(watch, "QUIET_S", 0.01)
+
+    async def go() -> None:
+        path, seen = plain(tmp_path), asyncio.Event()
+        found = find_config(path)
+        if change is not None:
+            change(path)
+        watched = ConfigWatch(path, seen.set, found.read_at)
+        watched.start()
+        if change is None:  # nothing was, and what is written now is the first that is seen
+            assert watched._timer is None
+        else:
+            await asyncio.wait_for(seen.wait(), 10)
         watched.close()
 
     asyncio.run(go())
