@@ -7,6 +7,7 @@ whose received messages are what is printed. The photographs are those that scik
 import contextlib
 import importlib.resources
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -37,6 +38,15 @@ PHOTOGRAPHS = (
 )
 _FAREWELL_S = 2.0  # until what the daemon said at its end has come through the broker
 _SHORT = 12  # characters of a label in the closing line
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# `edged` as a child that does not outlive us, however we end
+_TIED = """
+import sys
+from edged.process.lifeline import die_with
+die_with(int(sys.argv.pop(1)))
+from edged.__main__ import main
+main()
+"""
 
 
 @click.command()
@@ -49,7 +59,8 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         from iotcore import Broker
     except ImportError:
         raise UnavailableError("the demo needs its broker and photographs: pip install 'edged[demo]'") from None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started here is left
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="edged-demo-") as folder, contextlib.ExitStack() as running:
         port = free_port()
         running.enter_context(Broker(port=port, listen="127.0.0.1"))
@@ -60,16 +71,18 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
             f"  mosquitto_sub -h 127.0.0.1 -p {port} -v -t 'edged/demo/#'",
             err=True,
         )
-        watch = [sys.executable, "-P", "-m", "edged", "watch", "-h", "127.0.0.1", "-p", str(port), "--json"]
+        edged = [sys.executable, "-P", "-c", _TIED, str(os.getpid())]
+        watch = [*edged, "watch", "-h", "127.0.0.1", "-p", str(port), "--json"]
         subscriber = running.enter_context(_running(watch, subprocess.PIPE, heeds_ctrl_c=False))  # it hears the farewell too
         heard = Told(subscriber, as_json=as_json)
         heard.start()
         ended = None
-        with _running([sys.executable, "-P", "-m", "edged", "run", "--quiet", "-c", str(config)]) as daemon:
+        with _running([*edged, "run", "--quiet", "-c", str(config)]) as daemon:
             ends_s = time.monotonic() + seconds if seconds else float("inf")
             with contextlib.suppress(KeyboardInterrupt):
                 while time.monotonic() < ends_s and heard.is_alive() and (ended := daemon.poll()) is None:
                     time.sleep(0.1)
+            _hear_no_more()
         heard.ended.wait(_FAREWELL_S)
         running.close()
         heard.join()
@@ -82,6 +95,18 @@ def command(seconds: float, camera: str | None, as_json: bool) -> None:
         sys.exit(ended or 1)
     for line in to_closing(heard.entered):
         click.echo(line, err=True)
+
+
+def _end(number: int, _frame: object) -> None:
+    """So that nothing that was started here is left, the folder neither."""
+    _hear_no_more()
+    sys.exit(128 + number)
+
+
+def _hear_no_more() -> None:
+    """What has begun to end, in seconds at most, is not torn out of it by whoever asks again."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Told(threading.Thread):

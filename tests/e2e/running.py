@@ -158,6 +158,10 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def descendants(pid: int) -> list[int]:
+    return [one for child in children(pid) for one in (child, *descendants(child))]
+
+
 def turns(pid: int) -> int:
     """How often the main thread of a process has gone to wait: time as the process itself has it, which stands when it hangs."""
     status = Path(f"/proc/{pid}/task/{pid}/status").read_text()

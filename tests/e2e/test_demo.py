@@ -11,11 +11,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from edged.commands.demo import PHOTOGRAPHS, to_config
 from edged.errors import FAILED, IO_FAILED
 from edged.models.store import Store
 from tests.e2e.judge_demo import SHOWN, judged
-from tests.e2e.running import HANG_S, children, edged_with, wait_for
+from tests.e2e.running import HANG_S, alive, children, descendants, edged_with, wait_for
 
 
 def test_the_demo_shows_the_sure_ones_first_and_says_where_to_go_on():
@@ -85,6 +87,26 @@ def test_a_daemon_that_is_killed_ends_the_demo_with_the_reason():
     assert running.returncode == FAILED
     assert rest.splitlines()[-1] == "the daemon of the demo was ended by SIGKILL; 'journalctl -k' says whether memory was short"
     assert said.splitlines()[-1].split() == ["edged/demo/status", "offline"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
+def test_however_the_demo_ends_nothing_of_it_is_left(tmp_path, number):
+    """Asked for again and again where that is possible, as by a terminal that is closed or somebody without patience."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "edged", "demo", "--seconds", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as running:
+        running.stdout.readline()  # the daemon has said something
+        started = descendants(running.pid)
+        assert len(started) >= 3, "the daemon, its vision process and a subscriber"
+        while running.poll() is None:
+            running.send_signal(number)
+    is_clean = number in (signal.SIGHUP, signal.SIGTERM)
+    assert running.returncode == (128 + number if is_clean else -number)
+    wait_for(lambda: not any(alive(one) for one in started), 10, "they end with it")
+    assert not is_clean or not list(tmp_path.iterdir())
 
 
 def test_the_first_photographs_are_certain_for_the_network_that_it_begins_with(tmp_path):
