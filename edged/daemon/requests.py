@@ -35,12 +35,10 @@ def to_action(payload: bytes) -> str | None:
     if len(payload) > LARGEST_BYTES:
         return None
     try:
-        command = json.loads(payload)
+        command = json.loads(payload.decode("utf-8"), object_pairs_hook=list)  # as pairs: a key that stands there twice is two
     except (ValueError, RecursionError):
         return None
-    if not isinstance(command, dict) or set(command) != {"action"} or command["action"] not in _ACTIONS:
-        return None
-    return str(command["action"])
+    return next((action for action in _ACTIONS if command == [("action", action)]), None)
 
 
 def to_wish(payload: bytes) -> str | None:
@@ -80,7 +78,10 @@ class _Newest:
 
 
 class Refusals:
-    """Commands over MQTT that are not carried out: counted, and answered at most once a second. Thread: the event loop's."""
+    """Commands over MQTT that are not carried out: all are counted; those that are `add`ed are answered at most once a second.
+
+    Thread: the event loop's.
+    """
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
@@ -125,7 +126,7 @@ class Requests:
         self._rate = TokenBucket(_COMMANDS_PER_S, burst=_COMMANDS_AT_ONCE)
         self._refusals = refusals
         self._files = _Newest(self._reload_quietly, tasks)
-        self._wishes = _Newest(lambda wish: changes.wish_quietly(wish, "model/set"), tasks)
+        self._wishes = _Newest(self._wish_quietly, tasks)
         control.on("replay", self._replay)
         control.on("outbox", self._outbox)
         control.on("reload", self._reload)
@@ -161,6 +162,10 @@ class Requests:
             raise EdgedError(f"use needs {_WISHES}; a path has its place in the config, at model.name")
         return await self._changes.wish(wish, "use")
 
+    async def _wish_quietly(self, wish: str) -> None:
+        if not await self._changes.wish_quietly(wish, "model/set"):
+            self._refusals.count += 1
+
     async def _tell(self, _request: dict[str, Any]) -> dict[str, Any]:
         return self._status()
 
@@ -187,7 +192,8 @@ class Requests:
             return
         wish = to_wish(payload)
         if wish is None:
-            asked, reason = payload[:80].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
+            self._refusals.count += 1
+            asked, reason = payload[:_MOST_ASKED].decode(errors="replace"), f"model/set takes {_WISHES}, as plain text"
             self._dispatch.answer("model/error", ModelErrorBody(asked=asked, reason=reason))
         else:
             self._wishes.ask(wish)

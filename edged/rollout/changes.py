@@ -123,14 +123,16 @@ class Changes:
         change = to_change(before, new)
         return self._to_done(change, list(change.at_start), note)
 
-    async def wish_quietly(self, wish: str, door: str) -> None:
-        """As `wish`; what goes wrong is told on `model/error`."""
+    async def wish_quietly(self, wish: str, door: str) -> bool:
+        """As `wish`; whether it is followed. What goes wrong is told on `model/error`."""
         try:
             await self.wish(wish, door)
         except ModelError:
-            return  # it was told when it was refused
+            return False  # it was told when it was refused
         except EdgedError as error:
             self._effects.refusal(wish, str(error))
+            return False
+        return True
 
     async def tune(self, values: dict[str, Any], door: str) -> dict[str, Any]:
         """Single keys beside the file, None for what the file says. Raises ConfigError, and then nothing was changed."""

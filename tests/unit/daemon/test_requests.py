@@ -48,7 +48,14 @@ def test_only_exactly_an_action_is_one(command: Any) -> None:
     assert action is None or command == {"action": action}
 
 
-@pytest.mark.parametrize("payload", [b"", b"[" * 5000, b"\xff", b'{"action": ["pause"]}', b" " * LARGEST_BYTES + b"{}", b"null"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"[" * 5000, b"\xff", b'{"action": ["pause"]}', b" " * LARGEST_BYTES + b"{}", b"null", b'[["action", "pause"]]'),
+        *('{"action": "pause"}'.encode(encoding) for encoding in ("utf-8-sig", "utf-16", "utf-32-be")),
+        *(b'{"action": "pause", "action": "resume"}', b'{"action": "pause", "action": "pause"}'),
+    ],
+)
 def test_what_is_no_action_is_none(payload: bytes) -> None:
     assert to_action(payload) is None
 
@@ -64,6 +71,20 @@ def test_more_than_a_few_commands_a_second_are_counted_and_answered_once(stage: 
         requests._on_control(b"nonsense")
         assert daemon._report.health().commands_refused == refused + 1
         await until(lambda: answers(daemon, "control/error") == 2, "the next answer")
+
+    asked(stage, play)
+
+
+def test_each_wish_that_is_not_followed_is_counted_and_answered(stage: Stage) -> None:
+    wishes = (b"", b"\xff", b"../x", b"x" * 201, b"nope", b"@nope")
+
+    async def play(daemon: Daemon) -> None:
+        before = daemon._report.health().commands_refused
+        for number, wish in enumerate(wishes, 1):
+            daemon._requests._on_model_set(wish)
+            await until(lambda number=number: answers(daemon, "model/error") == number, f"the answer to {wish!r}")
+        await until(lambda: daemon._report.health().commands_refused == before + len(wishes), "all are counted")
+        assert answers(daemon, "control/error") == 0
 
     asked(stage, play)
 
