@@ -241,9 +241,7 @@ class Health(Body):
     frames: Frames
     events: Events
     results_dropped: dict[str, int] = Field(default_factory=dict, description="live results that were not sent, by reason")
-    commands_refused: int = Field(
-        0, description="on `control`, `model/set`: malformed, unknown, unusable, faster than 5 a second"
-    )
+    commands_refused: int = Field(0, description="on `control`, `model/set`: malformed, unknown, unusable, faster than 5 a second")
     log_lines_dropped: int = Field(0, description="lines of the log that nobody read in time")
     vision_restarts: int = 0
     broker_connects: int = 0
