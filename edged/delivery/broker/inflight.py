@@ -20,7 +20,6 @@ NEVER_BACK = "acknowledged, but never passed on: too large for the broker"
 _AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
 _PUT_OFF_STRIKES = 3  # "not now" in a row, until the others go past it
 _MOST_REMEMBERED = 1000
-_NEVER_BACK_TIMES = 2  # acknowledged and not passed on, until it is believed that it never will be
 
 
 class Became(Enum):
@@ -46,9 +45,8 @@ class InFlight:
         self._window = 0
         self._flying: dict[int, Sent] = {}  # by message number
         self._trial: Name | None = None  # one that was set aside and is tried alone
-        self._echoes: Echoes | None = None  # where acknowledgements can't be believed
+        self._echoes, self._reads_back = Echoes(now_s), False  # True: acknowledgements can't be believed
         self._unechoed: dict[Name, Sent] = {}  # acknowledged, and not yet heard again
-        self._never_back: dict[Name, int] = {}
         self._answered_s = 0.0  # when the last message that was acknowledged had been sent
         self._again_s, self._not_before_s = _AGAIN_S, 0.0
         self._put_off: dict[Name, int] = {}
@@ -60,7 +58,8 @@ class InFlight:
         """A new connection. `reads_back`: what is acknowledged must come back, too."""
         self._window = window
         self._clear()
-        self._echoes = Echoes(self._now_s) if reads_back else None
+        self._echoes.begin()
+        self._reads_back = reads_back
         self._again_s, self._not_before_s = _AGAIN_S, 0.0
         self.suspects.begin()
 
@@ -123,7 +122,7 @@ class InFlight:
         if self.suspects.is_aside(sent.name):
             self._trial = sent.name
             self.suspects.tried()
-        if self._echoes and isinstance(sent.name, int):
+        if self._reads_back and isinstance(sent.name, int):
             self._echoes.sent(sent.name, sent.place, sent.payload)
 
     # what the broker says
@@ -145,13 +144,14 @@ class InFlight:
         self._put_off.pop(sent.name, None)
         if isinstance(sent.name, int):
             self._again_s, self._not_before_s, self.put_off = _AGAIN_S, 0.0, 0
-            if self._echoes is not None and not self._echoes.acknowledged(sent.name):
+            if self._reads_back and not self._echoes.acknowledged(sent.name):
                 self._unechoed[sent.name] = sent
                 return self.settle()
         return [self._delivered(sent)]
 
     def _delivered(self, sent: Sent) -> SendOutcome:
-        self._never_back.pop(sent.name, None)
+        if isinstance(sent.name, int):
+            self._echoes.forget(sent.name)
         self.suspects.acknowledged(sent)
         return SendOutcome(sent, Became.DELIVERED)
 
@@ -170,7 +170,7 @@ class InFlight:
 
     def heard(self, payload: bytes) -> list[SendOutcome]:
         """One of our own messages came back."""
-        if self._echoes is None:
+        if not self._reads_back:
             return []
         self._echoes.heard(payload)
         return self.settle()
@@ -183,17 +183,17 @@ class InFlight:
     def settle(self) -> list[SendOutcome]:
         """Acknowledged messages that had to come back: those that did are delivered, those that never will are refused."""
         verdicts = []
-        for n, passed in self._echoes.settled() if self._echoes else ():
+        for n, passed in self._echoes.settled():
             if (sent := self._unechoed.pop(n, None)) is None:
                 continue
             if passed:
                 verdicts.append(self._delivered(sent))
                 continue
-            self._never_back[n] = self._never_back.get(n, 0) + 1
-            gone = self._never_back[n] >= _NEVER_BACK_TIMES and not sent.is_gap
+            is_never_back = self._echoes.is_never_back(n)
+            gone = is_never_back and not sent.is_gap
             if gone:
-                del self._never_back[n]
-            elif sent.is_gap and self._never_back[n] >= _NEVER_BACK_TIMES:  # is never given up, and does not come at once again
+                self._echoes.forget(n)
+            elif is_never_back:  # a gap is never given up, and does not come at once again
                 self.suspects.unanswered(sent)
             verdicts.append(SendOutcome(sent, Became.REFUSED if gone else Became.AGAIN, NEVER_BACK))
         return verdicts

@@ -1,6 +1,7 @@
 """Brokers that can do less, take less or know less than others, and ways to them that mostly lead nowhere."""
 
 import asyncio
+import json
 import signal
 import socket
 import time
@@ -115,6 +116,53 @@ def test_a_device_may_read_one_of_its_topics_and_not_the_other(tmp_path: Path, r
         asyncio.run(live())
     finally:
         broker.end(signal.SIGKILL)
+
+
+async def reconnected(dispatch: Dispatch, fake: FakeBroker, behaviour: Behaviour) -> None:
+    """The next connection is to such a broker."""
+    before = dispatch.broker_connects
+    fake.become(behaviour)
+    fake.reset_all()
+    await until(lambda: dispatch.broker_connects > before, 10, "a new connection")
+
+
+def test_what_is_too_large_is_a_dead_letter_also_when_it_is_the_first_after_a_reconnect(tmp_path: Path, fake: FakeBroker) -> None:
+    """MQTT 3.1.1, and a broker that acknowledges what it throws away. Before: counted as delivered, and no gap."""
+    narrow = Behaviour(takes=lambda message: len(message.payload) <= 800)
+    fake.become(narrow)
+
+    def gaps() -> list[dict[str, Any]]:
+        return [json.loads(one.payload) for one in list(fake.seen.messages) if one.topic == "edged/door/backlog"]
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=fake.port, version=4) as dispatch:
+            tell(dispatch, 3)
+            await until(lambda: dispatch.counters().delivered == 3, 10, "events are taken, and come back")
+            for _ in range(2):
+                await reconnected(dispatch, fake, narrow)
+                before = dispatch.counters().dropped.get("refused", 0)
+                tell(dispatch, 2, reason="x" * 1000)
+                await until(lambda before=before: dispatch.counters().dropped.get("refused") == before + 2, 30, "dead letters")
+                assert dispatch.counters().delivered == 3
+            await until(lambda: sum(gap["dropped"] for gap in gaps()) == 4, 10, "and gaps that tell of them")
+
+    asyncio.run(live())
+
+
+def test_a_device_that_may_not_read_any_more_after_a_reconnect_gives_nothing_up(tmp_path: Path, fake: FakeBroker) -> None:
+    """MQTT 3.1.1: that nothing comes back is no reason for a dead letter, where nothing comes back at all."""
+
+    async def live() -> None:
+        async with dispatching(tmp_path, port=fake.port, version=4) as dispatch:
+            tell(dispatch, 3)
+            await until(lambda: dispatch.counters().delivered == 3, 10, "events are taken, and come back")
+            await reconnected(dispatch, fake, Behaviour(echo=False))
+            for reason in ("test", "x" * 1000, "test"):
+                tell(dispatch, 1, reason=reason)
+            await until(lambda: dispatch.counters().delivered == 6, 30, "all are delivered")
+            assert not dispatch.counters().dropped
+
+    asyncio.run(live())
 
 
 def test_events_that_were_dropped_do_not_make_the_others_wait_for_each_other(tmp_path: Path, fake: FakeBroker) -> None:

@@ -321,6 +321,105 @@ def test_where_nothing_ever_comes_back_acknowledgements_are_believed() -> None:
     assert echoes.settled() == [(1, True)]
 
 
+def an_echoed(n: int, now: Now, size: int, *, place: str = "event", is_gap: bool = False) -> Sent:
+    return Sent(n, "event", size, payload=bytes([n]) * size, place=place, is_gap=is_gap, at_s=now.s)
+
+
+def became(flight: InFlight, now: Now, *sent: Sent, back: bool = False) -> list[Became]:
+    """They are acknowledged together, and come back or do not; in the order of their numbers."""
+    verdicts = []
+    for one in sent:
+        flight.add(int(one.name), one)
+        verdicts += flight.acknowledged(int(one.name), 0)
+        if back:
+            verdicts += flight.heard(one.payload)
+    now.s += 3
+    verdicts += flight.settle()
+    assert flight.empty
+    return [verdict.became for verdict in sorted(verdicts, key=lambda verdict: int(verdict.sent.name))]
+
+
+def reconnected(flight: InFlight) -> None:
+    flight.end(by_broker=False)
+    flight.begin(16, reads_back=True)
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_the_first_ones_of_a_new_connection_must_come_back_where_others_did_before(connections: int) -> None:
+    """A broker that throws away what is too large. Before: what was sent first after each reconnect was believed, and lost."""
+    now = Now()
+    flight = InFlight(now)
+    flight.begin(16, reads_back=True)
+    assert became(flight, now, an_echoed(1, now, 300), back=True) == [Became.DELIVERED]
+    large = [an_echoed(2, now, 310), an_echoed(3, now, 305)]
+    reconnected(flight)
+    assert became(flight, now, *large) == [Became.AGAIN] * 2
+    if connections == 2:  # it may break in between
+        reconnected(flight)
+    assert became(flight, now, *large) == [Became.REFUSED] * 2
+    assert became(flight, now, an_echoed(4, now, 290), back=True) == [Became.DELIVERED]
+
+
+def test_where_messages_came_back_once_and_nothing_does_any_more_acknowledgements_are_believed_again() -> None:
+    """An access list that changed while the broker was away: nothing is a dead letter for want of an echo."""
+    now = Now()
+    flight = InFlight(now)
+    flight.begin(16, reads_back=True)
+    assert became(flight, now, an_echoed(1, now, 300), back=True) == [Became.DELIVERED]
+    reconnected(flight)
+    waiting = [an_echoed(2, now, 310), an_echoed(3, now, 300), an_echoed(4, now, 310)]
+    assert became(flight, now, *waiting) == [Became.AGAIN] * 3
+    assert became(flight, now, *waiting) == [Became.DELIVERED] * 3
+    assert became(flight, now, an_echoed(5, now, 900)) == [Became.DELIVERED]
+    reconnected(flight)
+    assert became(flight, now, an_echoed(6, now, 900)) == [Became.DELIVERED], "and also on the next connection"
+    assert became(flight, now, an_echoed(7, now, 300), back=True) == [Became.DELIVERED], "it may read them again"
+    assert became(flight, now, an_echoed(8, now, 900)) == [Became.AGAIN]
+
+
+def test_what_comes_back_is_remembered_of_each_topic_by_itself() -> None:
+    now = Now()
+    flight = InFlight(now)
+    flight.begin(16, reads_back=True)
+    assert became(flight, now, an_echoed(1, now, 300), back=True) == [Became.DELIVERED]
+    reconnected(flight)
+    assert became(flight, now, an_echoed(2, now, 900, place="backlog")) == [Became.DELIVERED]
+    assert became(flight, now, an_echoed(3, now, 900)) == [Became.AGAIN]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=16), min_size=1, max_size=8),
+    st.integers(0, 40),
+)
+def test_what_a_broker_threw_away_for_its_size_is_never_delivered_after_one_came_back(batches: list[list[int]], limit: int) -> None:
+    """Over connections to a broker with one limit: whatever was sent first."""
+    now, n = Now(), 0
+    flight, has_returned = InFlight(now), False
+    for sizes in batches:
+        flight.begin(16, reads_back=True)
+        waiting = []
+        for size in sizes:
+            n += 1
+            waiting.append(Sent(n, "event", size, payload=n.to_bytes(4) + bytes(size), place="event", at_s=now.s))
+        for _ in range(2):
+            verdicts = []
+            for one in waiting:
+                flight.add(int(one.name), one)
+                if one.size <= limit:
+                    verdicts += flight.heard(one.payload)
+                    has_returned = True
+                verdicts += flight.acknowledged(int(one.name), 0)
+            now.s += 3
+            verdicts += flight.settle()
+            for verdict in verdicts:
+                passed = verdict.sent.size <= limit
+                assert (verdict.became is Became.DELIVERED) == (passed or not has_returned)
+            waiting = [verdict.sent for verdict in verdicts if verdict.became is Became.AGAIN]
+        assert not waiting, "and none is sent more than twice"
+        flight.end(by_broker=False)
+
+
 def test_a_gap_that_never_comes_back_is_no_dead_letter() -> None:
     """It tells of events that are lost. Before: they were lost without a word."""
     now = Now()
