@@ -40,11 +40,11 @@ def command(
     """Report missing, repeated and late events by boot and seq: from a broker, or from a CAPTURE of `edged watch --json`.
 
     Exit code 1 when an event is missing that no gap message told of. What came while the connection to the broker was broken
-    is unheard, and not missing.
+    is unheard, and not missing. Ctrl-C ends the listening, and exits with 130 after the report.
     """
     from edged.delivery.audit import Account
 
-    account = Account(from_start=from_start)
+    account, interrupted = Account(from_start=from_start), False
     if capture is not None:
         _read(capture, account)
     else:
@@ -55,12 +55,17 @@ def command(
             account.take(topic, _to_json(payload), time.time())
 
         access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
-        listen(access, topic, take, seconds=seconds or None, on_cut_off=account.cut_off)
+        try:
+            listen(access, topic, take, seconds=seconds or None, on_cut_off=account.cut_off)
+        except KeyboardInterrupt:
+            interrupted = True  # what was heard until then is told all the same
     boots = account.report()
     if as_json:
         click.echo(json.dumps({"boots": boots, "foreign": account.foreign}))
     else:
         _print(boots, account.foreign)
+    if interrupted:
+        raise KeyboardInterrupt
     return int(any(boot["missing"] for boot in boots))
 
 

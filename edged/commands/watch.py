@@ -1,7 +1,6 @@
 """edged watch: what a subscriber receives, line by line."""
 
 import json
-import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -74,8 +73,7 @@ def command(
         ctx.fail(f"use -h HOST: edged watch -h {host_without_option[0]}")
 
     def show(topic: str, payload: bytes, _retained: bool) -> None:
-        sys.stdout.write((to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time())) + "\n")
-        sys.stdout.flush()
+        click.echo(to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time()))
 
     access = Access(host=host, port=port, version=4, user=user, password_file=password_file or "", tls_ca=tls_ca or "")
     if config is not None:

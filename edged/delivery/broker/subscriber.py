@@ -5,6 +5,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from edged.delivery.broker.access import Access
 from edged.delivery.broker.reconnect import Broker, Down
@@ -25,15 +26,15 @@ class _Listening:
         on_cut_off: Callable[[], None],
     ) -> None:
         self._broker, self._topic, self._show, self._over, self._on_cut_off = broker, topic, show, over, on_cut_off
-        self._was_up = False
+        self.was_up = False
 
     def on_up(self) -> None:
-        self._was_up = True
+        self.was_up = True
         self._broker.subscribe(self._topic, retained=True)
 
     def on_down(self, down: Down) -> None:
-        if self._was_up:
-            sys.stderr.write(f"{self._broker.degraded[0]}; trying again\n")
+        if self.was_up:
+            _say(f"{self._broker.degraded[0]}; trying again\n")
             self._on_cut_off()
         elif not self._over.done():
             who = "" if down.by_broker else "no broker at "
@@ -43,11 +44,8 @@ class _Listening:
         pass
 
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
-        try:
+        if not self._over.done():  # what could not be shown is the last: nothing may follow the hole
             self._show(topic, payload, retained)
-        except BrokenPipeError:
-            if not self._over.done():
-                self._over.set_result(None)
 
 
 def listen(
@@ -58,14 +56,14 @@ def listen(
     seconds: float | None = None,
     on_cut_off: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `show(topic, payload, retained)` with every message until the time is over or Ctrl-C.
+    """Call `show(topic, payload, retained)` with every message until the time is over.
 
     `on_cut_off` is called when the connection broke: what comes until there is another is not heard.
-    Raises UnavailableError when the broker can't be reached at first; later it is waited for.
+    Raises UnavailableError when the broker can't be reached at first, also where the time is over before; later it is waited for.
+    Raises what `show` raises, and KeyboardInterrupt.
     """
     logging.getLogger("edged").addHandler(logging.NullHandler())  # what must be said is said here
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_listen(access, topic, show, seconds, on_cut_off))
+    asyncio.run(_listen(access, topic, show, seconds, on_cut_off))
 
 
 async def _listen(
@@ -76,15 +74,40 @@ async def _listen(
     on_cut_off: Callable[[], None],
 ) -> None:
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    _end_with_faults(over)
     broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
-    broker.start(_Listening(broker, topic, show, over, on_cut_off))
+    listening = _Listening(broker, topic, show, over, on_cut_off)
+    broker.start(listening)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             await over
     except TimeoutError:
-        pass
+        if seconds is None or not limit.expired():  # it is what a callback raised
+            raise
+        if not listening.was_up:
+            raise UnavailableError(f"no broker at {access.place}: no answer within {seconds:g} s") from None
     finally:
         broker.close()
+
+
+def _end_with_faults(over: "asyncio.Future[Any]") -> None:
+    """What a callback raises ends `over`: asyncio would print its traceback, go on, and end with 0."""
+
+    def end(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, Exception):
+            loop.default_exception_handler(context)
+        elif not over.done():
+            over.set_exception(error)
+
+    asyncio.get_running_loop().set_exception_handler(end)
+
+
+def _say(text: str) -> None:
+    """To stderr; that nobody takes it there is no reason to end."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
 
 
 def is_filter(topic: str) -> bool:
@@ -127,12 +150,15 @@ def greet(access: Access, *, limit_s: float = 5.0) -> Down | None:
 
 async def _greet(access: Access, limit_s: float) -> Down | None:
     over: asyncio.Future[Down | None] = asyncio.get_running_loop().create_future()
+    _end_with_faults(over)
     broker = Broker(access, will_topic="", most_bytes=_MOST_BYTES)
     broker.start(_Greeting(over))
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(limit_s) as limit:
             return await over
     except TimeoutError:
+        if not limit.expired():
+            raise
         return Down(f"no answer within {limit_s:g} s", was_up=False, by_broker=False)
     finally:
         broker.close()

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +16,12 @@ from typing import Any
 import pytest
 
 from edged.commands.watch import to_json_line, to_line
+from edged.delivery.broker.access import Access
+from edged.delivery.broker.subscriber import listen
 from edged.errors import EdgedError
 from edged.process.control import SOCKET, Control
 from tests.contract.delivery.test_broker import AN_EVENT, dispatching
+from tests.e2e.fake_broker import PUBACK, FakeBroker, publish
 from tests.e2e.running import HANG_S, Broker, Heard, wait_for
 
 
@@ -96,6 +101,81 @@ def test_no_broker_is_one_sentence() -> None:
     assert result.returncode == 69
     assert len(result.stderr.splitlines()) == 1
     assert "no broker at localhost:1" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["watch", "audit"])
+def test_a_time_that_ends_before_there_was_a_connection_is_no_success(verb: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        result = edged(verb, "-h", "127.0.0.1", "-p", str(port), "--seconds", "0.5")
+    assert (result.returncode, result.stdout) == (69, "")
+    assert result.stderr == f"no broker at 127.0.0.1:{port}: no answer within 0.5 s\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_watch_ends_where_nothing_can_be_printed(broker: Broker, words: list[str]) -> None:
+    keep_three(broker)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "edged", "watch", "-p", str(broker.port), *words]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S)
+    assert (ended.returncode, ended.stderr) == (74, "the output cannot be written: No space left on device\n")
+
+
+def test_watch_ends_where_nobody_reads_any_more(broker: Broker) -> None:
+    command = [sys.executable, "-m", "edged", "watch", "-p", str(broker.port)]
+    keep_three(broker)
+    heard = Heard(broker.port)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None and watching.stderr is not None and watching.stdout.readline()
+        watching.stdout.close()
+        heard.publish("edged/door/status", b"offline")
+        assert (watching.wait(HANG_S), watching.stderr.read()) == (141, "")
+    heard.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), TimeoutError("of the output"), OSError(28, "full")])
+def test_what_goes_wrong_in_showing_reaches_whoever_listens(broker: Broker, error: Exception) -> None:
+    keep_three(broker)
+    shown = list[str]()
+
+    def show(topic: str, _payload: bytes, _retained: bool) -> None:
+        shown.append(topic)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        listen(Access(host="127.0.0.1", port=broker.port, version=4), "edged/#", show, seconds=HANG_S)
+    assert raised.value is error and len(shown) == 1
+
+
+def keep_three(broker: Broker) -> None:
+    heard = Heard(broker.port)
+    for name in ("status", "model", "label"):
+        heard.publish(f"edged/door/{name}", b"said", retain=True)
+    heard.close()
+
+
+@pytest.mark.parametrize("verb", ["watch", "audit"])
+def test_ctrl_c_is_130_and_audit_tells_first_what_it_heard(verb: str) -> None:
+    heeded = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  # whoever runs the tests in the background ignores it
+    fake = FakeBroker()
+    command = [sys.executable, "-m", "edged", verb, "-h", "127.0.0.1", "-p", str(fake.port), "--seconds", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded) as listening:
+        wait_for(lambda: fake.seen.subscriptions, 30, "the subscription")
+        for number in (1, 3, 5):  # the third is heard when the next one is acknowledged
+            fake.send_all(publish("edged/door/event", an_event(number), 4, qos=1, number=number))
+        wait_for(lambda: fake.seen.packets[PUBACK] == 3, 30, "acknowledged")
+        fake.send_all(publish("edged/door/status", b"online", 4, qos=1, number=6))
+        wait_for(lambda: fake.seen.packets[PUBACK] == 4, 30, "and heard")
+        listening.send_signal(signal.SIGINT)
+        said, errors = listening.communicate(timeout=HANG_S)
+    fake.close()
+    assert (listening.returncode, errors.strip()) == (130, "")
+    if verb == "audit":
+        assert json.loads(said)["boots"][0]["missing_seqs"] == [2, 4]
+    else:
+        assert len(said.splitlines()) >= 3
 
 
 def test_audit_finds_what_is_missing_in_a_capture(tmp_path: Path) -> None:
