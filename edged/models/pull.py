@@ -169,11 +169,13 @@ def download(
             return Path(pooch.retrieve(url, f"sha256:{sha256}", target.name, folder, downloader=fetch))
     except requests.HTTPError as e:
         raise UnavailableError(f"{url}: the server refused ({e}): nothing was installed") from None
-    except requests.RequestException as e:
+    except (requests.RequestException, ValueError) as e:  # of an address that is none, also a proxy's, or one that a server names
         raise UnavailableError(
             f"{url}: the download failed ({_what(e)}): nothing was installed; run the same command again"
         ) from None
     except OSError as e:
+        if e.errno is None:  # no word of the system's: requests found no certificates of authorities
+            raise UnavailableError(f"{url}: the download failed ({e}): nothing was installed") from None
         raise WriteError(f"{target}: cannot be written: {e.strerror or e}: nothing was installed") from None
 
 

@@ -17,7 +17,7 @@ import pytest
 import tomlkit
 
 from edged.errors import FAILED, IO_FAILED, OK, UNAVAILABLE, ModelError, UnavailableError
-from edged.models.pull import pull, to_most_bytes, to_most_s
+from edged.models.pull import download, pull, to_most_bytes, to_most_s
 from edged.models.store import Store
 
 TRIAL = "trial.tgz"
@@ -29,11 +29,17 @@ class Server(BaseHTTPRequestHandler):
     archive = b""
     released = threading.Event()
     sent_bytes = 0
+    sends_on_to = ""
 
     def do_GET(self) -> None:
         how = self.path.split("/")[1]
         if how == "absent":
             self.send_error(404)
+            return
+        if how == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", self.sends_on_to)
+            self.end_headers()
             return
         if how == "endless":
             self.send_response(200)
@@ -186,6 +192,41 @@ def test_nobody_answers(state: Path) -> None:
     publish(state, packed(bundled()))
     told = run(state, "http://127.0.0.1:9")
     assert told.returncode == UNAVAILABLE and "the download failed" in told.stderr and len(told.stderr.splitlines()) == 1
+
+
+NO_ADDRESSES = [
+    "http://a..b/",
+    "http://[x/",
+    f"http://{'a' * 70}/",
+    "http://\u00fc..x/",
+    "http://127.0.0.1:99999/",
+    "nowhere",
+    "ftp://x/",
+]
+
+
+@pytest.mark.parametrize("where", NO_ADDRESSES)
+def test_a_mirror_that_is_no_address(state: Path, where: str) -> None:
+    publish(state, packed(bundled()))
+    told = run(state, where)
+    assert (told.returncode, told.stdout) == (UNAVAILABLE, ""), told.stderr
+    assert "the download failed (" in told.stderr and len(told.stderr.splitlines()) == 1
+    assert nothing_is_half_there(state)
+
+
+@pytest.mark.parametrize("where", [*(where for where in NO_ADDRESSES if where.startswith("http")), "http://\u00fc/"])
+def test_a_server_that_sends_on_to_what_is_no_address(state: Path, mirror: str, where: str) -> None:
+    Server.sends_on_to = where
+    with pytest.raises(UnavailableError, match="the download failed"):
+        download(f"{mirror}/elsewhere/{TRIAL}", "0" * 64, state, False, 5.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("http_proxy", "http://a..b/"), ("REQUESTS_CA_BUNDLE", "/nowhere")])
+def test_an_environment_that_is_wrong(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    scheme = "https" if name == "REQUESTS_CA_BUNDLE" else "http"
+    with pytest.raises(UnavailableError, match="the download failed"):
+        download(f"{scheme}://192.0.2.1/{TRIAL}", "0" * 64, state, False, 5.0)
 
 
 def test_a_server_that_stalls_is_left(state: Path, mirror: str) -> None:
