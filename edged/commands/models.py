@@ -34,7 +34,9 @@ def command() -> None:
 @_json
 def list_(everything: bool, config: Path | None, as_json: bool) -> None:
     """A line for each model that is here: what it costs, how well it sees, what was measured on this board."""
-    rows = sorted(to_rows(_store(_settings(config))), key=lambda row: not row["installed"])
+    rows = sorted(to_rows(store := _store(_settings(config))), key=lambda row: not row["installed"])
+    for sentence in store.left_out():
+        click.echo(sentence, err=True)
     if as_json:
         click.echo(to_json(rows))
         return
@@ -68,13 +70,7 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("file", type=FILE)
-@click.option(
-    "-l",
-    "--labels",
-    type=FILE,
-    metavar="FILE",
-    help="One label a line; wins over the card's.",
-)
+@click.option("-l", "--labels", type=FILE, metavar="FILE", help="One label a line; wins over the card's.")
 @click.option("--card", type=FILE, metavar="FILE", help="A TOML file with the model's card.")
 @click.option("--as", "name", default="", metavar="NAME", help="Its name; a name of the catalogue vouches that it is that model.")
 @_config
@@ -142,7 +138,7 @@ def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bo
 
     settings = _settings(config)
     store, admission = _store(settings), Admission(settings.state_folder) if again else None
-    faults = {name: check(store, name, admission) for name in names or [held.card.name for held in store.held()]}
+    faults = {name: check(store, name, admission) for name in names or sorted(store.held_names() | set(store.damaged()))}
     if as_json:
         click.echo(to_json([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()]))
     else:
@@ -249,19 +245,7 @@ def _wanted(store: "Store", names: tuple[str, ...]) -> "list[Card]":
     if not names:
         here = {held.card.name for held in store.held()}
         return [card for card in known.cards if card.archive_sha256 and card.name not in here]
-    wanted = []
-    for name in names:
-        card = known.by_name(name)
-        if card is None:
-            raise _no_model(name, known.near(name))
-        wanted.append(card)
-    return wanted
-
-
-def _no_model(name: str, near: str) -> Exception:
-    from edged.errors import ModelError
-
-    return ModelError(f"there is no model \"{name}\"{near}: 'edged models list' shows all")
+    return [known.by_name(name) or store.held_by_name(name).card for name in names]  # the latter says why there is none
 
 
 def _settings(config: Path | None) -> "Settings":

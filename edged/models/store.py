@@ -81,11 +81,14 @@ class Store:
 
     def damaged(self) -> dict[str, str]:
         """The cards in the state folder that can't be used: their models' names, as far as a file's name says one, and why."""
-        return {path.stem: f"{error}; it is left out: 'edged models remove {path.stem}'" for path, error in self._own()[1].items()}
+        return {
+            path.stem: printable(f"{error}; it is left out: 'edged models remove {path.stem}'")
+            for path, error in self._own()[1].items()
+        }
 
     def left_out(self) -> list[str]:
         """A sentence for each card that is left out, as far as people read: of many the first, and how many more there are."""
-        said = [printable(sentence) for sentence in self.damaged().values()]
+        said = list(self.damaged().values())
         more = len(said) - _MOST_TOLD
         told = [*said[:_MOST_TOLD], f"{self.folder}: {more} more cards are left out"] if more > 0 else said
         if self._count_cards() > _MOST_CARDS:
@@ -121,14 +124,15 @@ class Store:
         held = {one.card.name: one for one in self.held()}
         if name in held:
             return held[name]
+        if fault := self.damaged().get(name):
+            raise ModelError(fault)
         known = self.known()
         if any(card.name == name for card in known):
             raise ModelError(
                 f"model {name} is known but not installed: fetch it with 'edged models pull {name}', or copy its file here "
                 f"and run 'edged models add FILE'"
             )
-        everything = to_catalogue({c.name: c for c in (*self.shipped.cards, *(h.card for h in held.values()))}.values())
-        raise ModelError(f"there is no model \"{name}\"{everything.near(name)}: 'edged models list' shows all")
+        raise ModelError(f"there is no model \"{name}\"{to_catalogue(known).near(name)}: 'edged models list' shows all")
 
     def smallest(self, family: str) -> Held:
         """The cheapest installed model of a family whose accuracy is known: what runs before anything was measured."""

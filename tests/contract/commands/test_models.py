@@ -140,6 +140,27 @@ def test_what_can_not_be_used_is_needed_by_nobody(config: Path, own: Path) -> No
     assert not own.exists()
 
 
+@pytest.mark.parametrize("content", ["", "no TOML at all", "[[card]]\nname = 1\n"])
+def test_a_card_that_was_destroyed_is_told_by_whatever_looks(config: Path, own: Path, content: str) -> None:
+    own.with_suffix(".toml").write_text(content)
+    cure = "it is left out: 'edged models remove own'"
+    for words, code in (
+        (("verify",), FAILED),
+        (("verify", "own"), FAILED),
+        (("show", "own"), FAILED),
+        (("pull", "own"), FAILED),
+        (("list",), OK),
+        (("list", "--json"), OK),
+    ):
+        told = edged("models", *words, config=config)
+        assert told.returncode == code, told.stderr
+        (said,) = [line for line in told.stderr.splitlines() if str(own.with_suffix(".toml")) in line]
+        assert said.endswith(cure)
+    assert all(row["name"] != "own" for row in json.loads(told.stdout))
+    rows = {row["name"]: row for row in json.loads(edged("models", "verify", "--json", config=config).stdout)}
+    assert rows.pop("own")["error"].endswith(cure) and rows and all(row["ok"] for row in rows.values())
+
+
 def test_the_same_again_changes_nothing_and_asks_nobody(tmp_path: Path) -> None:
     store = Store(tmp_path / "state")
     path = tmp_path / "own.tflite"

@@ -75,7 +75,7 @@ CASES: dict[str, tuple[list[str], Plant, int]] = {
     "remove a path": (["models", "remove", "../../victim"], nothing, 1),
     "remove a hard link": (["models", "remove", "x"], hard_link, 0),
     "list junk": (["models", "list"], junk("x\x1b[2J\n.toml", "\x1b]0;o\x07.tflite"), 0),
-    "verify junk": (["models", "verify"], junk("x\x1b[2J\n.toml"), 0),
+    "verify junk": (["models", "verify"], junk("x\x1b[2J\n.toml"), 1),
     "outbox, the lock is a link": (["outbox", "list"], link("edged.lock"), 69),
     "outbox, the database is a link": (["outbox", "retry", "all"], link("outbox.db"), 69),
     "outbox, the database is a pipe": (["outbox", "list"], pipe("outbox.db"), 69),
