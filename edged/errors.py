@@ -65,6 +65,12 @@ class ConfigError(EdgedError):
         self.faults, self.lines = faults, lines or [0] * len(faults)
 
 
+class NoProfileError(ConfigError):
+    """A wish for a profile that the config has not: the config has no fault, and is not to be mended."""
+
+    exit_code = FAILED
+
+
 class ModelError(EdgedError):
     """A model file that cannot be used, and why."""
 

@@ -136,6 +136,8 @@ def is_loopback(host: str) -> bool:
 def _names(settings: Settings) -> Iterator[Contradiction]:
     if "file" in settings.profile:
         yield Contradiction((("profile", "file"),), "is no name for a profile: @file means what the file says outside of them")
+    if "" in settings.profile:
+        yield Contradiction((("profile", ""),), "is no name for a profile: give it one, as in [profile.night]")
 
 
 def _set(settings: Settings) -> set[Keys]:

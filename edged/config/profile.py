@@ -1,28 +1,30 @@
 """Profiles: which one is meant now, and the settings as they are with it. Pure; the time is handed in."""
 
-from edged.config.settings import ModelSection, Settings
-from edged.errors import ConfigError
+from edged.config.settings import Settings
+from edged.errors import NoProfileError
 
 MARK = "@"  # of a profile, where a model's name could stand too
 FILE = "@file"  # what the file says, with no wish beside it
+OF_ONE_MODEL = ("labels",)  # keys of [model] that are empty with another model: what they say is said of the one named beside them
 
 
 def with_wish(settings: Settings, wish: str, minute: int | None) -> Settings:
     """The settings with the profile of the hour or of the wish, and with the model of the wish.
 
     wish: empty, a model's name, `auto`, or `@profile`, which also says that no other hour's is meant. minute: of the local
-    day; None when nobody knows it. Raises ConfigError for a profile that is not in the file.
+    day; None when nobody knows it. Raises NoProfileError for a profile that is not in the file.
     """
-    name = wish.removeprefix(MARK) if wish.startswith(MARK) else to_hour(settings, minute)
-    if name and name not in settings.profile:
+    is_named = wish.startswith(MARK)  # `@` alone too: no profile has an empty name that a wish could mean
+    name = wish.removeprefix(MARK) if is_named else to_hour(settings, minute)
+    if is_named and (not name or name not in settings.profile):
         known = ", ".join(f"{MARK}{one}" for one in sorted(settings.profile)) or "none"
-        raise ConfigError([f'there is no profile "{name}"; the config has {known}'])
+        raise NoProfileError([f'there is no profile "{name}"; the config has {known}'])
     if name:
         profile = settings.profile[name]
         camera = settings.camera.model_copy(update={"fps": profile.camera.fps})
         settings = settings.model_copy(update={"model": profile.model, "decision": profile.decision, "camera": camera})
-    if wish and not wish.startswith(MARK):
-        model = ModelSection(name=wish, threads=settings.model.threads, family=settings.model.family)
+    if wish and not is_named:
+        model = settings.model.model_copy(update={"name": wish} | dict.fromkeys(OF_ONE_MODEL, ""))
         settings = settings.model_copy(update={"model": model})
     return settings
 

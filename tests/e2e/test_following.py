@@ -242,7 +242,7 @@ def test_a_profile_by_name_and_back(tmp_path, config, heard):
         said = ask(edged, "use", "@night")
         assert said.returncode == 0, said.stderr
         wait_for(lambda: heard.of("result")[-1]["model"] == LARGE, 10, "its model")
-        assert ask(edged, "use", "@day").returncode == 78
+        assert ask(edged, "use", "@day").returncode == 1
         heard.publish("edged/test/model/set", b"@file")
         wait_for(lambda: card(heard) == SMALL, 10, "the file again")
         assert edged.end() == 0

@@ -81,6 +81,25 @@ def test_a_wish_lies_over_the_profile_of_the_hour():
         with_wish(settings, "@nite", None)
 
 
+@pytest.mark.parametrize("wish", ["@nite", "@"])
+def test_a_profile_that_is_not_there_is_no_fault_of_the_config(wish):
+    """As a model that is not there, which is 1: a 78 sends the person to a file that has nothing to mend."""
+    with pytest.raises(ConfigError, match="there is no profile") as refused:
+        with_wish(of(NIGHT), wish, 23 * 60)
+    assert refused.value.exit_code == 1
+
+
+def test_a_profile_needs_a_name():
+    reading = to_settings(parse_source(Path("/x/edged.toml"), b'[profile.""]\ncamera.fps = 2.0\n'))
+    assert [fault.what for fault in reading.faults] == ["is no name for a profile: give it one, as in [profile.night]"]
+
+
+def test_with_another_model_the_labels_of_the_former_one_go_and_all_else_stays():
+    settings = of('[model]\nname = "gate.tflite"\nlabels = "gate.txt"\nrecast = false\nthreads = 2\nfamily = "own"\n')
+    model = with_wish(settings, "home_0.25_96", None).model
+    assert model == settings.model.model_copy(update={"name": "home_0.25_96", "labels": ""})
+
+
 def test_a_change_is_sorted_by_what_must_be_done():
     old = of('device = "a"\n')
     change = to_change(old, of('device = "b"\n[camera]\nfps = 2.0\n[outbox]\nttl_s = 5.0\n[mqtt]\nresult_fps = 2.0\n'))
