@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edged.commands import FILE
+from edged.errors import EdgedError
 from edged.system.text import printable
 
 NEEDS = {"changed": list, "model": str, "note": str}
@@ -16,7 +18,9 @@ NEEDS = {"changed": list, "model": str, "note": str}
 @click.command()
 @click.argument("wish", metavar="[NAME|auto|@PROFILE]", required=False)
 @click.option("--clear", is_flag=True, help="What the config file says.")
-@click.option("--write", is_flag=True, help="Also write it into the config file, whose comments stay.")
+@click.option(
+    "--write", is_flag=True, help="Also write it into the config file, whose comments stay; the former model's labels go."
+)
 @click.option("-c", "--config", type=FILE, help="The daemon's config, for its state folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: changed, model, trial, note.")
 def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_json: bool) -> None:
@@ -40,21 +44,42 @@ def command(wish: str | None, clear: bool, write: bool, config: Path | None, as_
     def tell(doing: str) -> None:
         click.echo(printable(doing), err=True)
 
-    file = _running_config(find_daemon_folder(config), config) if write else Path()
+    folder = find_daemon_folder(config)
+    file = _running_config(folder, config) if write else Path()
     asked = {"verb": "use", "wish": FILE if wish is None else wish}
-    done = printable_all(ask(find_daemon_folder(config), asked, NEEDS, on_progress=tell))
+    done = printable_all(ask(folder, asked, NEEDS, on_progress=tell))
+    unfollowed: EdgedError | None = None
     if write and wish is not None:
-        from edged.config.edit import write_model_name
-
-        path = write_model_name(file, wish)
-        ask(find_daemon_folder(config), {"verb": "reload"}, on_progress=tell)
-        done["note"] = " ".join(filter(None, (str(done["note"] or ""), f"written to {printable(str(path))}")))
+        done["note"] = " ".join(filter(None, (str(done["note"] or ""), _written(file, wish, folder, _in_use(done)))))
+        try:
+            ask(folder, {"verb": "reload"}, on_progress=tell)
+        except EdgedError as error:  # it is in the file all the same, and that is to be told
+            unfollowed = error
     if as_json:
         click.echo(json.dumps({key: done[key] for key in ("changed", "model", "note")} | {"trial": done.get("trial", "")}))
-        return
+    else:
+        click.echo(_in_use(done) + (f"; {done['note']}" if done["note"] else ""))
+    if unfollowed is not None:
+        raise unfollowed
+
+
+def _in_use(done: dict[str, Any]) -> str:
     trial = done.get("trial")  # no daemon of before tells it
-    said = f"{trial} is chosen" if trial else f"{done['model']} is in use"
-    click.echo(said + (f"; {done['note']}" if done["note"] else ""))
+    return f"{trial} is chosen" if trial else f"{done['model']} is in use"
+
+
+def _written(file: Path, wish: str, folder: Path, in_use: str) -> str:
+    """What was written, and where. Raises EdgedError where nothing was: the wish, which was carried out, holds beside the file."""
+    from edged.config.edit import write_model_name
+
+    try:
+        written = write_model_name(file, wish, folder)
+    except EdgedError as error:
+        refusal = EdgedError(f"{in_use} until 'edged use --clear', but the file is left as it was: {error}")
+        refusal.exit_code = error.exit_code
+        raise refusal from None
+    went = "".join(f", without model.{key}, which was the former model's" for key in written.removed)
+    return f"written to {printable(str(written.path))}{went}"
 
 
 def _running_config(folder: Path, config: Path | None) -> Path:
@@ -75,7 +100,6 @@ def is_same_file(told: str, config: Path) -> bool:
 def to_file(told: str, config: Path | None, *, is_root: bool) -> Path:
     """`told` is what answers at the socket; root writes only where configs lie, or where the person said. Raises EdgedError."""
     from edged.config.reading import SYSTEM_FILE
-    from edged.errors import EdgedError
 
     if config is not None and (not told or is_same_file(told, config)):
         return config

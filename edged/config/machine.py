@@ -49,16 +49,17 @@ def read_parts(path: Path | None) -> tuple[Reading, ConfigError | None]:
     return reading, reading.to_error(models)
 
 
-def surroundings(reading: Reading, *, camera: bool = False) -> list[Fault]:
+def surroundings(reading: Reading, *, camera: bool = False, folder: Path | None = None) -> list[Fault]:
     """The faults of keys that stand in the file and are sound by themselves. Reads model and label files, opens no device.
 
     `camera`: also pictures or a device that are not there now. For a daemon that is no fault of the config: they may come.
+    folder: where the models are, if not in the state folder of whoever looks.
     """
     settings, values = reading.settings, reading.source.values
     wrong = {fault.keys for fault in reading.faults}
     found = [*_files(settings), *(_camera(settings) if camera else [])]
     try:
-        store = Store(choose_state_folder(settings.state_folder))
+        store = Store(folder or choose_state_folder(settings.state_folder))
         found += [*_models(settings, store), *_labels(settings, store, values)]
     except ModelError:
         if not reading.faults:  # else a damaged card can wait until the config is mended

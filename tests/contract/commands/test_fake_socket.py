@@ -134,8 +134,8 @@ print(json.dumps(done))
 
 
 @contextmanager
-def fake(folder: Path, answer: bytes) -> Iterator[None]:
-    """Somebody who says this to whoever asks."""
+def fake(folder: Path, answer: bytes | dict[str, bytes]) -> Iterator[None]:
+    """Somebody who says this to whoever asks, or to whoever asks this verb."""
     with socket(AF_UNIX) as listening:
         listening.bind(str(folder / SOCKET))
         listening.listen()
@@ -146,8 +146,9 @@ def fake(folder: Path, answer: bytes) -> Iterator[None]:
                 end, _ = listening.accept()
                 with end:
                     try:
-                        end.recv(65536)
-                        end.sendall(answer)
+                        asked = end.recv(65536)
+                        verb = json.loads(asked or b"{}").get("verb", "")
+                        end.sendall(answer.get(verb, b"") if isinstance(answer, dict) else answer)
                     except OSError:  # it had heard enough
                         continue
 
@@ -177,3 +178,38 @@ def test_no_command_prints_it_raw_or_falls_over_it(tmp_path: Path, name: str) ->
         assert code == 0 or err.strip(), said
         if is_taken:
             assert code == 0, (said, err)
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_use_says_what_it_wrote_also_when_the_daemon_does_not_follow(tmp_path: Path, *, is_json: bool) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(f'state_folder = "{tmp_path}"\n[model]\nname = "gate.tflite"\nlabels = "gate.txt"\n')
+    answers = {
+        "status": line({"ok": True, "config": str(config)}),
+        "use": line({"ok": True, "model": "home_0.25_96", "note": "", "changed": []}),
+        "reload": line({"ok": False, "error": "overtaken by a newer wish: auto", "code": 1}),
+    }
+    words = ["use", "home_0.25_96", "--write", "-c", str(config), *(["--json"] if is_json else [])]
+    with fake(tmp_path, answers):
+        run = subprocess.run([sys.executable, "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=120)
+    note = f"written to {config}, without model.labels, which was the former model's"
+    assert (json.loads(run.stdout)["note"] if is_json else run.stdout) == (note if is_json else f"home_0.25_96 is in use; {note}\n")
+    assert run.stderr == "overtaken by a newer wish: auto\n" and run.returncode == 1
+    assert config.read_text() == f'state_folder = "{tmp_path}"\n[model]\nname = "home_0.25_96"\n'
+
+
+def test_use_leaves_a_file_that_would_be_refused_and_says_what_holds(tmp_path: Path) -> None:
+    config = tmp_path / "edged.toml"
+    text = f'state_folder = "{tmp_path}"\n[profile.night.model]\nlabels = "gate.txt"\n'
+    config.write_text(text)
+    (tmp_path / "gate.txt").write_text("open\nshut\n")
+    answers = {
+        "status": line({"ok": True, "config": str(config)}),
+        "use": line({"ok": True, "model": "home_0.25_96", "note": "", "changed": []}),
+    }
+    with fake(tmp_path, answers):
+        words = ["use", "home_0.25_96", "--write", "-c", str(config)]
+        run = subprocess.run([sys.executable, "-m", "edged", *words], capture_output=True, text=True, check=False, timeout=120)
+    assert run.stderr.startswith("home_0.25_96 is in use until 'edged use --clear', but the file is left as it was: ")
+    assert f"{config}:3: profile.night.model.labels: " in run.stderr and run.returncode == 78 and not run.stdout
+    assert config.read_text() == text
