@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from edged.commands import FILE
-from edged.commands.watch import to_filter, to_host, to_seconds
+from edged.commands.watch import to_broker, to_filter, to_seconds
 
 _LONGEST_LINE = 8 << 20  # of `edged watch --json`; a picture is not in it
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.argument("capture", required=False, type=FILE)
-@click.option("-h", "--host", default="localhost", show_default=True, callback=to_host, help="The broker to listen to.")
+@click.option("-h", "--host", default="localhost", show_default=True, callback=to_broker, help="The broker to listen to.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
 @click.option("-t", "--topic", default="edged/#", show_default=True, callback=to_filter, help="What to subscribe to.")
 @click.option("-u", "--user", default="", help="User name; the password is read from --password-file.")

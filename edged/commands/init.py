@@ -148,12 +148,12 @@ def _is_here(host: str) -> bool:
 def _to_place(text: str) -> tuple[str, int]:
     """`door.local:8883`, `10.0.0.2`, `[::1]:1883`. Raises UsageError for another port, ConfigError for another host."""
     host, mark, port = text.rpartition(":")
-    if not mark or (":" in host and not host.endswith("]")):
+    # with a user, what stands behind a colon may be a password: the whole is refused, with no word of it
+    if "@" in text or not mark or (":" in host and not host.endswith("]")):
         host, port = text, "1883"
     if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
         raise click.BadParameter(f"{port} is no port; HOST or HOST:PORT", param_hint="--broker")
-    host = host.strip("[]")
-    return _sound({"mqtt": {"host": host}}, (host, int(port)))
+    return _sound({"mqtt": {"host": host}}, (host.strip("[]"), int(port)))
 
 
 def _place(host: str, port: int) -> str:

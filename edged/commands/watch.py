@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edged.commands import FILE
-from edged.system.text import printable, to_json
+from edged.system.text import printable, shown_host, to_host, to_json
 
 if TYPE_CHECKING:
     from edged.delivery.broker.access import Access
@@ -20,10 +20,14 @@ _LONGEST_S = 10_000_000  # a third of a year
 MEANINGS = {"none": " (nothing but background)", "unknown": " (nothing for certain)"}
 
 
-def to_host(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
-    if not text or not text.isprintable() or " " in text or "/" in text:
+def to_broker(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
+    is_none = not text or not text.isprintable() or " " in text or "/" in text
+    if is_none and "@" not in text:
         raise click.BadParameter(f'must be a name or an address, not "{text}"')
-    return text
+    try:
+        return to_host(text, "-p", "the user goes into -u, the password into the file of --password-file")
+    except ValueError as error:
+        raise click.BadParameter(f'{error}, not "{shown_host(text)}"') from None
 
 
 def to_filter(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -41,7 +45,7 @@ def to_seconds(_ctx: click.Context, _option: click.Parameter, seconds: float) ->
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})
-@click.option("-h", "--host", default="localhost", show_default=True, callback=to_host, help="The broker.")
+@click.option("-h", "--host", default="localhost", show_default=True, callback=to_broker, help="The broker.")
 @click.option("-p", "--port", default=1883, show_default=True, type=click.IntRange(1, 65535))
 @click.option("-c", "--config", type=FILE, help="Broker, password and device of this config.")
 @click.option("-t", "--topic", callback=to_filter, help="What to subscribe to; without it edged/#, or all of the config's device.")
@@ -70,7 +74,7 @@ def command(
     from edged.delivery.broker.subscriber import listen
 
     if host_without_option:
-        ctx.fail(f"use -h HOST: edged watch -h {host_without_option[0]}")
+        ctx.fail(f"use -h HOST: edged watch -h {shown_host(host_without_option[0])}")
 
     def show(topic: str, payload: bytes, _retained: bool) -> None:
         click.echo(to_json_line(topic, payload) if as_json else to_line(topic, payload, time.time()))

@@ -3,10 +3,11 @@
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from edged.config.settings import DecisionSection, ProfileSection, Settings
 from edged.config.source import Keys
-from edged.system.text import shown_address
+from edged.system.text import is_understood, shown_address, to_host
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp")
 
@@ -64,6 +65,8 @@ def _camera(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction((source, kind), f'kind = "stream" needs an address like rtsp://camera/1, not "{shown}"')
     if camera.kind == "stream" and any(c.isspace() for c in camera.source):
         yield Contradiction((source, kind), "an address has no spaces")
+    elif camera.kind == "stream" and scheme and (why := _why_no_host(camera.source)):
+        yield Contradiction((source, kind), f"{shown}: its host {why}")
     for name in ("user", "password_file"):
         if getattr(camera, name) and camera.kind != "stream":
             yield Contradiction((("camera", name), kind), 'is for kind = "stream" only')
@@ -81,6 +84,16 @@ def _camera(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction((("camera", "width_px"), ("camera", "height_px")), "width_px and height_px must be set both or neither")
     if camera.kind == "picamera2" and camera.rotation in (90, 270):
         yield Contradiction((("camera", "rotation"), kind), f"{camera.rotation} cannot be done by the Pi camera, only 0 and 180")
+
+
+def _why_no_host(address: str) -> str:
+    """Of an address that can be taken apart; what else is wrong with one, the camera says."""
+    try:
+        host = urlsplit(address).hostname if is_understood(address) else None
+        to_host(host or "localhost", "the address, behind its host")
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _budget(settings: Settings) -> Iterator[Contradiction]:

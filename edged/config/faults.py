@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from edged.config.source import Keys
-from edged.system.text import did_you_mean, shown_address, without_secrets
+from edged.system.text import did_you_mean, shown_address, shown_host, without_secrets
 
 _PATTERNS = {
     "device": "must be of a-z, 0-9, _ and - only",
@@ -98,7 +98,7 @@ def _item(loc: tuple[int | str, ...]) -> str:
 
 def _sentence(error: ErrorDetails, keys: Keys) -> str:
     kind, ctx, given = error["type"], error.get("ctx", {}), error["input"]
-    shown = _show_address(given) if keys == ("camera", "source") else show(given)
+    shown = _show_address(given) if keys == ("camera", "source") else _show_host(given) if keys[1:] == ("host",) else show(given)
     if kind in ("string_pattern_mismatch", "value_error", "literal_error", "enum"):
         if kind == "value_error":
             return str(ctx["error"]) if isinstance(given, dict) else f"{ctx['error']}, not {shown}"
@@ -135,6 +135,10 @@ def _number(limit: Any) -> str:
 def _show_address(given: Any) -> str:
     """A secret may stand anywhere in it."""
     return show(shown_address(given)) if isinstance(given, str) else "an array" if isinstance(given, list) else show(given)
+
+
+def _show_host(given: Any) -> str:
+    return show(shown_host(given)) if isinstance(given, str) else "an array" if isinstance(given, list) else show(given)
 
 
 def show(value: Any) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from edged.config.instance import STATE_FOLDER
 from edged.system.shapes import WHOLE, Region
+from edged.system.text import to_host
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -140,14 +141,12 @@ def _to_protocol(version: Any) -> Any:
     return 4 if version == "3.1.1" else version
 
 
-def _to_host(host: str) -> str:
-    if "://" in host:
-        raise ValueError(f'must be a name or an address without "{host.split("://")[0]}://"')
-    if re.fullmatch(r"[^:]+:\d+", host):
-        raise ValueError("must be a name or an address; the port goes into mqtt.port")
-    if re.search(r"[\s\x00-\x1f/]", host):
-        raise ValueError("must be a name or an address, without spaces and slashes")
-    return host
+def _to_broker(host: str) -> str:
+    return to_host(host, "mqtt.port", "the user goes into mqtt.user, the password into mqtt.password_file")
+
+
+def _to_own(host: str) -> str:
+    return to_host(host, "page.port")
 
 
 class MqttSection(Section):
@@ -167,7 +166,7 @@ class MqttSection(Section):
     max_packet_bytes: int = Field(0, ge=0, le=268_435_455, description="messages above this are not sent; 0 = what the broker says")
     result_fps: float = Field(1.0, ge=0, le=240, description="live results a second at most; 0 = off")
 
-    _host = field_validator("host")(_to_host)
+    _host = field_validator("host")(_to_broker)
 
 
 class OutboxSection(Section):
@@ -210,6 +209,8 @@ class WebSection(Section):
     host: Text = Field("127.0.0.1", min_length=1, max_length=255, description="as `page.host`")
     port: int = Field(8080, ge=1, le=65535, description="as `page.port`")
 
+    _host = field_validator("host")(_to_own)
+
 
 class PageSection(Section):
     enabled: bool = Field(False, description="`edged page` may show what edged sees, and the last hour is kept in memory for it")
@@ -224,6 +225,8 @@ class PageSection(Section):
         False, description="on another address than 127.0.0.1 without TLS: everybody on the way can read both"
     )
     picture: bool = Field(False, description="the picture also on another address than 127.0.0.1")
+
+    _host = field_validator("host")(_to_own)
 
 
 class ProfileCameraSection(Section):

@@ -256,7 +256,7 @@ def _is_own(access: Access) -> bool:
         return True
     try:
         found = socket.getaddrinfo(access.host, 0, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     for family, kind, number, _, address in found:
         with socket.socket(family, kind, number) as one:

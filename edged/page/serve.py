@@ -73,6 +73,13 @@ def _check_pem(name: str, path: str, mark: bytes, what: str) -> None:
         raise ConfigError([f"page.{name}: {path} can not be used: it wants a pass phrase, and nobody is there to type it; {cure}"])
 
 
+def _to_words(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "it is no name that a host can have"
+    said = error.strerror if isinstance(error, socket.gaierror) or not error.errno else os.strerror(error.errno)
+    return said or str(error)
+
+
 async def _run(serving: Serving, guard: Guard, tls: ssl.SSLContext | None) -> None:
     viewers, notify, ended = Viewers(), open_notify(), asyncio.Event()
     courier = CourierLink(Path(serving.folder), viewers.tell)
@@ -81,9 +88,9 @@ async def _run(serving: Serving, guard: Guard, tls: ssl.SSLContext | None) -> No
     listener = Listener(page.handle)
     try:
         await listener.start(serving.host, serving.port, tls)
-    except OSError as error:
-        said = error.strerror if isinstance(error, socket.gaierror) or not error.errno else os.strerror(error.errno)
-        why = f"{serving.host}, port {serving.port}: {said or error}"
+    except (OSError, UnicodeError) as error:
+        said = _to_words(error)
+        why = f"{serving.host}, port {serving.port}: {said}"
         raise UnavailableError(f"the page can not listen on {why}; see page.host and page.port") from None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

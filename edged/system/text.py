@@ -1,4 +1,4 @@
-"""What may be shown to people of what strangers wrote: file names, messages, addresses. Pure."""
+"""What may be shown to people of what strangers wrote, file names, messages, addresses; and what may be a host. Pure."""
 
 import json
 import logging
@@ -130,9 +130,63 @@ def _show(source: str) -> tuple[str, bool]:
 
 def without_secrets(text: str) -> str:
     """A text with every address in it as it may be shown."""
-    if "://" not in text:
-        return text
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://\S*", _shown, text)
+    if "://" in text:
+        text = re.sub(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://\S*", _shown, text)
+    return re.sub(r"\S+", _without_login, text) if "@" in text else text
+
+
+def _without_login(found: re.Match[str]) -> str:
+    """A word, where `user:secret@host` in it, which lacks its scheme, is `…@host`. JSON's own colons stand behind a quotation."""
+    word = found[0]
+    login, mark, host = word.rpartition("@")
+    colon = re.search(r"(?<=[^\s\"'\])}]):", login) if mark else None
+    if colon is None:
+        return word
+    begins = max(login.rfind(one, 0, colon.start()) for one in "\"'([{<=")
+    return f"{word[: begins + 1]}…@{host}"
+
+
+def shown_host(text: str) -> str:
+    """What may be shown of what stands where a host's name belongs: no user and no password, which some write before it."""
+    return "…" if "@" in text else printable(text)
+
+
+def to_host(text: str, port: str, login: str = "") -> str:
+    """The host as systems take it, an IPv6 address without brackets. port, login: where these go, which are no part of it.
+
+    Raises ValueError with what a host must be; of the text, which may hold a password, there is no word in it.
+    """
+    if "@" in text:
+        raise ValueError(f"must be a name or an address, without @{f'; {login}' if login else ''}")
+    if "://" in text:
+        raise ValueError(f'must be a name or an address without "{text.split("://")[0]}://"')
+    host = text[1:-1] if re.fullmatch(r"\[.*:.*\]", text) else text
+    if is_address(host):
+        return host
+    if re.fullmatch(r"[^:]+(:\d+)+|\[.*\]:\d*", text):
+        raise ValueError(f"must be a name or an address; the port goes into {port}")
+    if re.search(r"[\s\x00-\x1f/]", text):
+        raise ValueError("must be a name or an address, without spaces and slashes")
+    try:
+        is_name = re.fullmatch(rb"[A-Za-z0-9_.-]+", host.encode("idna")) is not None  # as every connection does it
+    except UnicodeError:
+        is_name = False
+    if not is_name or re.fullmatch(r"[\d.]*\d", host, re.ASCII) or len(host) > 253:
+        raise ValueError(
+            "must be a name, of 1 to 63 letters, digits, - and _ between dots, or an address like 192.168.1.5 or fd00::5"
+        )
+    return host
+
+
+def is_address(host: str) -> bool:
+    """Whether systems take it for an address, IPv4 also in its short forms like 127.1."""
+    import ipaddress
+    import socket
+
+    try:
+        return bool(socket.inet_aton(host)) if re.fullmatch(r"[\d.]+", host, re.ASCII) else bool(ipaddress.ip_address(host))
+    except (OSError, ValueError):
+        return False
 
 
 def _shown(found: re.Match[str]) -> str:

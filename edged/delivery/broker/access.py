@@ -10,6 +10,7 @@ from typing import Literal
 
 from edged.errors import EdgedError, ReadError
 from edged.system.files import read_file
+from edged.system.text import shown_host
 
 CREDENTIAL = "mqtt_password"  # the name of the systemd credential that is used when no password_file is set
 _LARGEST_PASSWORD_BYTES = 64 * 1024
@@ -51,7 +52,8 @@ class Access:
 
     @property
     def place(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = shown_host(self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def on_loopback(self) -> bool:
@@ -146,6 +148,8 @@ def to_lost(error: BaseException) -> tuple[str, Cause]:
             return str(error), error.cause
         case socket.gaierror():
             return "its name is not known", "name"
+        case UnicodeError():  # before anybody is asked for it
+            return "its name is none that a host can have", "name"
         case ssl.SSLCertVerificationError(verify_code=code):
             return _to_words(error), "clock" if code == _NOT_YET_VALID else "tls"
         case ssl.SSLError():

@@ -125,9 +125,8 @@ def check_answers(source: str) -> None:
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except (OSError, ValueError) as e:
-        raise CameraFault(
-            "absent", f"{shown_address(source)}: {host} port {port} does not answer ({getattr(e, 'strerror', None) or e})"
-        ) from None
+        why = "it is no name that a host can have" if isinstance(e, UnicodeError) else getattr(e, "strerror", None) or e
+        raise CameraFault("absent", f"{shown_address(source)}: {host} port {port} does not answer ({why})") from None
 
 
 def load_password(password_file: str) -> str:

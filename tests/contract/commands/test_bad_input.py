@@ -105,6 +105,44 @@ def test_no_line_is_named_of_a_file_that_is_not_there(
     assert not (tmp_path / "edged.toml").exists()
 
 
+LOGIN = "the user goes into mqtt.user, the password into mqtt.password_file"
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("bob:hunter2@pi", f"mqtt.host: must be a name or an address, without @; {LOGIN}"),
+        ("bob:hunter2@pi:1883", f"mqtt.host: must be a name or an address, without @; {LOGIN}"),
+        ("mqtt://bob:hunter2@pi", f"mqtt.host: must be a name or an address, without @; {LOGIN}"),
+        ("127.0.0.1:18931:99", "mqtt.host: must be a name or an address; the port goes into mqtt.port"),
+        ("a..b", "mqtt.host: must be a name, of 1 to 63 letters"),
+    ],
+)
+def test_init_takes_no_broker_that_the_config_refuses(tmp_path: Path, album: Path, host: str, says: str) -> None:
+    done = edged("init", "--no-look", "--camera", album, "--broker", host, cwd=tmp_path)
+    assert done.returncode == 78 and done.stderr.startswith(says) and "hunter2" not in done.stderr + done.stdout
+    assert not (tmp_path / "edged.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-h", "bob:hun ter2@pi"), "without @; the user goes into -u, the password into the file of --password-file, not"),
+        (("-h", "a..b"), "must be a name, of 1 to 63 letters"),
+        (("-h", "pi:1883"), "the port goes into -p, not"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["watch", "audit"])
+def test_who_listens_names_a_host(verb: str, words: tuple[str, ...], says: str) -> None:
+    done = edged(verb, *words)
+    assert done.returncode == 2 and says in done.stderr and "hun" not in done.stderr.split("edged: ")[-1], done.stderr
+
+
+def test_a_host_in_the_wrong_place_is_not_repeated_with_its_login() -> None:
+    done = edged("watch", "bob:hunter2@pi")
+    assert done.returncode == 2 and "hunter2" not in done.stderr and done.stderr.endswith("edged watch -h …\n")
+
+
 def test_a_broker_that_wants_a_password_is_there(tmp_path: Path, album: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.touch(0o600)

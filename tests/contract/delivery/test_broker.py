@@ -20,6 +20,7 @@ from edged.daemon.delivery import open_dispatch
 from edged.delivery.broker import connection
 from edged.delivery.broker.access import Access, AccessError, check_plain_password, load_password, to_tls
 from edged.delivery.broker.client import new_client
+from edged.delivery.broker.subscriber import greet
 from edged.delivery.dispatch import Dispatch
 from edged.delivery.messages import Event
 from edged.system.clock import Clock
@@ -217,6 +218,17 @@ def test_where_a_password_may_go_in_clear(host: str, more: dict[str, Any], outco
         warning = check_plain_password(access)
         assert outcome in warning
         assert bool(warning) == bool(outcome)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_host_that_none_can_be_is_said_in_words(host: str) -> None:
+    """A host may come from elsewhere than a config that was checked; Python's word for it is the name of a codec."""
+    down = greet(Access(host=host))
+    assert down is not None and down.reason == "its name is none that a host can have"
+
+
+def test_a_login_before_the_host_is_in_no_sentence() -> None:
+    assert Access(host="bob:hunter2@pi").place == "…:1883"
 
 
 def test_the_password_comes_from_the_file_or_the_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from edged.vision.cameras.camera import Camera, CameraFault
 from edged.vision.cameras.kinds import open_camera
-from edged.vision.cameras.stream import SenderClock
+from edged.vision.cameras.stream import SenderClock, check_answers
 from edged.vision.cameras.v4l2 import UNKNOWN, holder
 from edged.vision.frame import Frame
 from edged.vision.frozen import checked
@@ -302,3 +302,9 @@ def test_each_photograph_is_shown_so_long_and_a_film_runs(tmp_path, show_s, time
     assert [frame.picture for frame in frames] == ["a.png"] * times + ["b.png"] * times + ["c.avi"] * 3 + ["a.png"]
     taken = [frame.captured_ns for frame in frames]
     assert taken == sorted(set(taken)), "each is a frame of its own moment"
+
+
+def test_an_address_at_a_host_that_none_can_be_is_said_in_words() -> None:
+    with pytest.raises(CameraFault) as fault:
+        check_answers("rtsp://bob:hunter2@a..b/x")
+    assert str(fault.value) == "rtsp://a..b/x: a..b port 554 does not answer (it is no name that a host can have)"
