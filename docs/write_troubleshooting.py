@@ -61,7 +61,7 @@ SYMPTOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "Times are wrong, or a profile does not begin at its hour": (("clock",), ()),
     "It is slow, or the board is hot": (("power", "heat", "memory-cgroup"), ()),
-    "An edit or a command has no effect": (("watchdog",), ("not_watched", "control")),
+    "An edit or a command has no effect": (("watchdog",), ("not_watched", "control", "state_folder")),
 }
 
 

@@ -53,6 +53,10 @@ _KINDS: dict[str, tuple[str, str]] = {
     ),
     "set_aside_more": ("{count:g} more messages are set aside", "run 'edged outbox list'"),
     "camera": ("camera: {reason}", ""),
+    "state_folder": (
+        "another edged could use {path} beside this one: {reason}",
+        "stop the other one, or let this one write there",
+    ),
     "control": ("commands can not reach this daemon: {path}: {reason}", ""),
 }
 

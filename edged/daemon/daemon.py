@@ -14,6 +14,7 @@ from edged.daemon.pictures.marking import Marking
 from edged.daemon.pictures.snapshots import Snapshots
 from edged.daemon.pictures.viewing import Viewing
 from edged.daemon.requests import Refusals, Requests
+from edged.daemon.state_folder import Hold
 from edged.daemon.status import Report
 from edged.daemon.watchdog import Service
 from edged.delivery.publisher import Courier
@@ -64,6 +65,7 @@ class Daemon:
         self._apply = apply = Apply(start, LastGood(folder), effects, tasks)
         self._changes = changes = Changes(apply, effects, tasks)
         self._control = control = Control(folder, lambda: changes.doing)
+        hold = Hold(folder, control)
         link = Link(vision, publisher, snapshots, apply, on_started)
         Marking(control, Marks(folder), snapshots, publisher, apply)
         self._introduction = introduction = Introduction(dispatch, apply, folder)
@@ -72,7 +74,7 @@ class Daemon:
             publisher,
             vision,
             apply,
-            lambda: to_faults(changes, start.damaged, control, watch),
+            lambda: to_faults(changes, start.damaged, hold, watch),
             lambda: link.vision_memory_mb,
             lambda: refusals.count,
         )
@@ -84,6 +86,7 @@ class Daemon:
         self._timers = (
             Repeated(_HEALTH_S, report.tell),
             Repeated(_SECOND_S, lambda: look(changes, publisher, apply, introduction, viewing, report)),
+            Repeated(_SECOND_S, lambda: tasks.do(hold.look())),
             Repeated(_HOURS_S, lambda: tasks.do(changes.look_again())),
         )
 
@@ -140,8 +143,8 @@ def look(changes: Changes, publisher: Courier, apply: Apply, introduction: Intro
         report.tell()
 
 
-def to_faults(changes: Changes, damaged: Sequence[str], control: Control, watch: ConfigWatch | None) -> list[StandingFault]:
+def to_faults(changes: Changes, damaged: Sequence[str], hold: Hold, watch: ConfigWatch | None) -> list[StandingFault]:
     """Those of parts that are known to nobody else. damaged: what was found in the state folder."""
-    found = [control.fault, watch.fault if watch is not None else None]
     lost = [to_standing("damaged_file", reason=sentence) for sentence in damaged]
-    return [*changes.faults, *lost, *(fault for fault in found if fault is not None)]
+    unwatched = [watch.fault] if watch is not None and watch.fault is not None else []
+    return [*changes.faults, *lost, *hold.faults, *unwatched]

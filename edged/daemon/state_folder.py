@@ -1,6 +1,10 @@
-"""What lies in the state folder, looked at once when edged starts: what is damaged is moved aside, told, and done without."""
+"""What lies in the state folder, looked at once when edged starts: what is damaged is moved aside, told, and done without.
+
+And whether it still is this daemon's, looked at for as long as it runs.
+"""
 
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -10,13 +14,18 @@ from pydantic import ValidationError
 
 from edged.delivery.announced import FILE as ANNOUNCED
 from edged.delivery.announced import load_known
-from edged.errors import EdgedError, ReadError
+from edged.errors import EdgedError, ReadError, RunningError
+from edged.faults import StandingFault, to_standing
 from edged.models.fingerprints import load_prints
 from edged.models.measurements import load_pages
+from edged.process.control import Control
 from edged.rollout.last_good import load_pair
 from edged.rollout.override import load_override_file, load_tuned_file
 from edged.system.documents import read_json
 from edged.system.files import PRIVATE, SHARED, put_aside
+from edged.system.lock import holder, look_after
+
+log = logging.getLogger("edged")
 
 _LISTED = 1000  # files of one folder
 
@@ -37,6 +46,38 @@ def tidy(state_folder: Path) -> tuple[str, ...]:
     for path, mode in _rights(state_folder):
         _close(path, mode)
     return tuple(told)
+
+
+class Hold:
+    """The lock and the door of a folder that may be taken away while edged runs. Thread: the event loop's.
+
+    Where another edged was quicker, this one goes on: what it decides still has to be sent, and only its operator knows which
+    of the two is meant. It leaves the other's lock and door alone, says so, and takes them back when that one ends.
+    """
+
+    def __init__(self, folder: Path, control: Control) -> None:
+        self._folder, self._control = folder, control
+        self.fault: StandingFault | None = None  # why another edged could use the folder beside this one
+
+    @property
+    def faults(self) -> list[StandingFault]:
+        return [fault for fault in (self.fault, self._control.fault) if fault is not None]
+
+    async def look(self) -> None:
+        """Must be called now and then."""
+        other = ""
+        try:
+            reason = look_after(self._folder)
+        except RunningError:
+            reason = other = f"another edged ({holder(self._folder) or 'process unknown'}) has it"
+        fault = to_standing("state_folder", path=str(self._folder), reason=reason) if reason else None
+        if fault is not None and fault != self.fault:
+            log.warning("%s", fault.sentence)
+        self.fault = fault
+        if other and not self._control.is_there:
+            self._control.fail(other)
+        elif not self._control.is_there:
+            await self._control.start()
 
 
 def _load_starts(path: Path) -> None:

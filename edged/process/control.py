@@ -49,6 +49,7 @@ class Control:
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[str, Stream] = {}
         self._server: asyncio.Server | None = None
+        self._socket: os.stat_result | None = None  # of the file that the server listens at
         self._serving: set[asyncio.Task[None] | None] = set()  # a task that nobody holds may be taken away while it waits
 
     def on(self, verb: str, handler: Handler) -> None:
@@ -59,27 +60,47 @@ class Control:
         self._streams[verb] = stream
 
     async def start(self) -> None:
-        """Listen. Where that can't be done it is a fault: the daemon does its work without its door too."""
+        """Listen, also anew. Where that can't be done it is a fault: the daemon does its work without its door too."""
+        if self._server is not None:
+            self._server.close()
+            self._socket = None
         try:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()  # of an earlier daemon; that none runs now was made sure of before
+            self._path.unlink(missing_ok=True)  # of an earlier daemon; that none runs now was made sure of before
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             before = os.umask(0o117)  # 0660 from the first moment
             try:
                 with address_of(self._path) as address:
                     listening.bind(address)
+            except OSError:
+                listening.close()
+                raise
             finally:
                 os.umask(before)
+            self._socket = self._path.lstat()
             self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LARGEST_BYTES)
+            self.fault = None
         except OSError as error:
-            self.fault = to_standing("control", path=str(self._path), reason=error.strerror or str(error))
-            log.warning("%s", self.fault.sentence)
+            self.fail(error.strerror or str(error))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether what lies at the socket's place is this daemon's."""
+        with contextlib.suppress(OSError):
+            return self._socket is not None and os.path.samestat(self._socket, self._path.lstat())
+        return False
+
+    def fail(self, reason: str) -> None:
+        fault = to_standing("control", path=str(self._path), reason=reason)
+        if fault != self.fault:
+            log.warning("%s", fault.sentence)
+        self.fault = fault
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self.is_there:
             with contextlib.suppress(OSError):
                 self._path.unlink()
+        if self._server is not None:
+            self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._serving) >= _MOST_SERVED:
@@ -184,16 +205,12 @@ def ask(
                 if isinstance(now := answer["progress"], str) and now not in ("", told):
                     told = now
                     on_progress(now)
-        except PermissionError:
-            raise UnavailableError(f"{path} may not be opened by this user; be root or a member of its group") from None
         except TimeoutError:
             is_slow = told and time.monotonic() >= ends_s
             what = f"is not done after {longest_s:g} s" if is_slow else f"gave no sign of life for {silence_s:g} s"
             raise UnavailableError(f"edged is there at {path}, but {what}; see its log") from None
         except OSError as error:
-            raise UnavailableError(
-                f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?"
-            ) from None
+            raise _unreached(path, error) from None
     if answer is None:
         raise UnavailableError(f"the daemon at {path} hung up, or gave no answer that can be read")
     if not answer.get("ok"):
@@ -222,14 +239,10 @@ def ask_picture(folder: Path, view: str, *, limit_s: float = 10.0) -> Answer:
             lines = _Lines(end, limit_s, ends_s, _LARGEST_PICTURE_BYTES)
             while (told := to_request(lines.next())) is not None and "picture" not in told and told.get("ok") is not False:
                 pass
-        except PermissionError:
-            raise UnavailableError(f"{path} may not be opened by this user; be root or a member of its group") from None
         except TimeoutError:
             raise UnavailableError(f"edged is there at {path}, but gave no picture within {limit_s:g} s; see its log") from None
         except OSError as error:
-            raise UnavailableError(
-                f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?"
-            ) from None
+            raise _unreached(path, error) from None
     picture = (told or {}).get("picture")
     if not isinstance(picture, dict):
         raise UnavailableError(f"what answers at {path} is no edged of this version: it gives no pictures")
@@ -239,6 +252,12 @@ def ask_picture(folder: Path, view: str, *, limit_s: float = 10.0) -> Answer:
             "snapshot.local = false forbids it"
         )
     return picture
+
+
+def _unreached(path: Path, error: OSError) -> UnavailableError:
+    if isinstance(error, PermissionError):
+        return UnavailableError(f"{path} may not be opened by this user; be root or a member of its group")
+    return UnavailableError(f"no edged answers at {path} ({(error.strerror or str(error)).lower()}); is it running?")
 
 
 class _Lines:

@@ -1,4 +1,8 @@
-"""One edged for one state folder: a lock on a file in it (flock(2)), which ends with the process; only its owner can take it."""
+"""One edged for one state folder: a lock on a file in it (flock(2)), which ends with the process; only its owner can take it.
+
+A lock is on a file and not on its name: where the file is taken away, the next one makes another and locks that. So whoever
+holds a folder for long looks after it.
+"""
 
 import contextlib
 import fcntl
@@ -6,6 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edged.errors import ReadError, RunningError
@@ -17,6 +22,14 @@ _MOST_BYTES = 256
 _PATIENCE_S, _AGAIN_S = 0.5, 0.05  # another one may be looking, or just ending
 
 
+@dataclass(slots=True)
+class _Claim:
+    handle: int | None
+
+
+_claims: dict[Path, _Claim] = {}  # of this process: it is one for all of it, and not of the part that looks after it
+
+
 @contextlib.contextmanager
 def claimed(state_folder: Path) -> Iterator[None]:
     """Hold the folder, which is made if it is missing. Raises RunningError, which names the process that has it.
@@ -24,19 +37,53 @@ def claimed(state_folder: Path) -> Iterator[None]:
     Where no file can be made, on a read-only or full disk, the folder itself is locked; where there can be no folder, nothing is.
     """
     with contextlib.suppress(OSError):
-        make_folder(state_folder, 0o750 if "INVOCATION_ID" in os.environ else 0o700)  # under systemd the group may look in
-    handle = _open(state_folder)
-    if handle is None:
-        yield
-        return
+        _make(state_folder)
+    claim = _Claim(_open(state_folder))
     try:
-        if not _lock(handle):
-            who = holder(state_folder) or "process unknown"
-            raise RunningError(f"{state_folder}: another edged ({who}) has this state_folder; stop it first")
-        _sign(handle)
+        if claim.handle is not None:
+            _take(state_folder, claim.handle, _PATIENCE_S)
+        _claims[state_folder] = claim
         yield
     finally:
+        if _claims.get(state_folder) is claim:
+            del _claims[state_folder]
+        if claim.handle is not None:
+            os.close(claim.handle)
+
+
+def look_after(state_folder: Path) -> str:
+    """Must be called now and then for a folder that is claimed: where the lock's file was taken away, it is made anew and locked.
+
+    Why that can't be done; "" when it is held, or never could be. Raises RunningError where another one holds it by now.
+    """
+    claim = _claims.get(state_folder)
+    if claim is None or (claim.handle is not None and _is_at(claim.handle, state_folder / FILE)):
+        return ""
+    try:
+        _make(state_folder)
+    except OSError as error:
+        return "" if claim.handle is None else error.strerror or str(error)
+    handle = _open(state_folder)
+    if handle is None:
+        return "" if claim.handle is None else "no lock can be made there"
+    if claim.handle is not None and os.path.sameopenfile(handle, claim.handle):  # the folder itself, where no file can be made
         os.close(handle)
+        return ""
+    try:
+        _take(state_folder, handle, 0.0)
+    except RunningError:
+        os.close(handle)
+        raise
+    if claim.handle is not None:
+        os.close(claim.handle)
+    claim.handle = handle
+    return ""
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    return False
 
 
 def holder_pid(state_folder: Path) -> int:
@@ -52,6 +99,10 @@ def holder(state_folder: Path) -> str:
         told = ""
     pid = holder_pid(state_folder)
     return told if told and (not pid or str(pid) in told) else f"process {pid}" if pid else told
+
+
+def _make(folder: Path) -> None:
+    make_folder(folder, 0o750 if "INVOCATION_ID" in os.environ else 0o700)  # under systemd the group may look in
 
 
 def _open(folder: Path) -> int | None:
@@ -77,13 +128,20 @@ def _open(folder: Path) -> int | None:
     return None
 
 
-def _lock(handle: int) -> bool:
-    ends_s = time.monotonic() + _PATIENCE_S
+def _take(folder: Path, handle: int, patience_s: float) -> None:
+    if not _lock(handle, patience_s):
+        who = holder(folder) or "process unknown"
+        raise RunningError(f"{folder}: another edged ({who}) has this state_folder; stop it first")
+    _sign(handle)
+
+
+def _lock(handle: int, patience_s: float) -> bool:
+    ends_s = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > ends_s:
+            if time.monotonic() >= ends_s:
                 return False
             time.sleep(_AGAIN_S)
         except OSError:  # a file system without locks

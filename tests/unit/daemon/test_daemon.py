@@ -29,6 +29,7 @@ from edged.rollout.startup import begin, find_config
 from edged.system.clock import Clock
 from edged.system.files import shipped
 from edged.system.heat import Heat
+from edged.system.lock import claimed, holder_pid
 from tests.unit.daemon.played import LARGE, SMALL, Stage, admit, measure, until
 
 
@@ -87,6 +88,22 @@ def test_a_start_and_an_end(stage: Stage) -> None:
 
     stage.run(play)
     assert len(stage.visions) == 1 and stage.vision.code == 0
+
+
+def test_a_state_folder_that_is_taken_away_comes_back_with_its_door(stage: Stage) -> None:
+    """Before: nobody could ask the daemon any more, `health` said nothing of it, and a second daemon could start beside it."""
+
+    async def play(stage: Stage, daemon: Daemon) -> None:
+        shutil.rmtree(stage.state)
+        await until(lambda: daemon._control.is_there and holder_pid(stage.state) == os.getpid(), "the lock and the door")
+        assert (await asyncio.to_thread(ask, stage.state, {"verb": "status"}))["ok"]
+        assert not {"state_folder", "control"} & set(kinds(daemon))
+        shutil.rmtree(stage.state)
+        stage.state.write_text("in the way")
+        await until(lambda: {"state_folder", "control"} <= set(kinds(daemon)), "it is told")
+
+    with claimed(stage.state):
+        stage.run(play)
 
 
 def test_a_wish_is_proven_and_kept(stage: Stage) -> None:

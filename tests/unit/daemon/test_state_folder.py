@@ -1,12 +1,17 @@
 """What lies in the state folder at a start: damaged files are moved aside and told, rights that go too far are taken back."""
 
+import asyncio
+import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from edged.daemon.state_folder import tidy
+from edged.daemon.state_folder import Hold, tidy
+from edged.process.control import SOCKET, Control
+from edged.system.lock import FILE, claimed, holder_pid
 
 NAMES = ("override.json", "starts.json", "measurements.json", "fingerprints.json", "last_good/pair.json")
 
@@ -64,3 +69,49 @@ def test_a_full_folder_does_not_take_for_ever(tmp_path: Path) -> None:
     for number in range(1100):
         (tmp_path / f"models/{number:04}.txt").touch(0o666)
     assert tidy(tmp_path) == ()
+
+
+def test_a_folder_that_was_taken_away_is_held_anew_and_has_its_door(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    async def go() -> None:
+        control = Control(state)
+        hold = Hold(state, control)
+        await control.start()
+        shutil.rmtree(state)
+        await hold.look()
+        assert hold.fault is None is control.fault and control.is_there and holder_pid(state) == os.getpid()
+        shutil.rmtree(state)
+        state.write_text("in the way")
+        await hold.look()
+        assert hold.fault is not None and control.fault is not None
+        assert hold.fault.to_dict() == {"kind": "state_folder", "path": str(state), "reason": "File exists"}
+        assert control.fault.kind == "control"
+        state.unlink()
+        await hold.look()
+        assert hold.fault is None is control.fault and control.is_there and holder_pid(state) == os.getpid()
+        await control.close()
+
+    with claimed(state):
+        asyncio.run(go())
+
+
+def test_a_folder_that_another_one_took_is_told_and_taken_back_at_its_end(tmp_path: Path) -> None:
+    async def go() -> None:
+        control = Control(tmp_path)
+        hold = Hold(tmp_path, control)
+        await control.start()
+        for name in (FILE, SOCKET):
+            (tmp_path / name).unlink()
+        with (tmp_path / FILE).open("w") as theirs:
+            fcntl.flock(theirs, fcntl.LOCK_EX)
+            await hold.look()
+            assert hold.fault is not None and control.fault is not None
+            assert hold.fault.kind == "state_folder" and "another edged (process " in hold.fault.sentence
+            assert control.fault.kind == "control" and not (tmp_path / SOCKET).exists(), "its door is its own affair"
+        await hold.look()
+        assert hold.fault is None is control.fault and control.is_there and holder_pid(tmp_path) == os.getpid()
+        await control.close()
+
+    with claimed(tmp_path):
+        asyncio.run(go())

@@ -138,3 +138,52 @@ def test_a_door_that_can_not_be_opened_is_a_fault(tmp_path: Path) -> None:
         await door.close()
 
     asyncio.run(go())
+
+
+def test_a_socket_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+    async def done(_: dict[str, Any]) -> dict[str, Any]:
+        return {"done": 1}
+
+    async def go() -> None:
+        door = Control(tmp_path)
+        door.on("do", done)
+        await door.start()
+        assert door.is_there
+        (tmp_path / SOCKET).unlink()
+        assert not door.is_there
+        for _ in range(2):
+            await door.start()
+            assert door.is_there and await asyncio.to_thread(ask, tmp_path, {"verb": "do"}) == {"ok": True, "done": 1}
+        await door.close()
+        assert not (tmp_path / SOCKET).exists()
+
+    asyncio.run(go())
+
+
+def test_the_end_leaves_a_socket_alone_that_is_another_ones(tmp_path: Path) -> None:
+    """Before: it was removed with the own one's name, and the other daemon could not be reached any more."""
+
+    async def go() -> None:
+        first, second = Control(tmp_path), Control(tmp_path)
+        await first.start()
+        await second.start()
+        assert second.is_there and not first.is_there
+        await first.close()
+        assert second.is_there
+        await second.close()
+        assert not (tmp_path / SOCKET).exists()
+
+    asyncio.run(go())
+
+
+def test_a_door_that_opens_later_is_no_fault_any_more(tmp_path: Path) -> None:
+    async def go() -> None:
+        door = Control(tmp_path / "later")
+        await door.start()
+        assert door.fault is not None
+        (tmp_path / "later").mkdir()
+        await door.start()
+        assert door.fault is None and door.is_there
+        await door.close()
+
+    asyncio.run(go())

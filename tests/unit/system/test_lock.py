@@ -1,6 +1,7 @@
 """One edged for one state folder, across every namespace, and nobody else can take its place."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import RUNNING, RunningError
-from edged.system.lock import FILE, claimed, holder_pid
+from edged.system.lock import FILE, claimed, holder_pid, look_after
 
 HOLD = (
     "import sys; from pathlib import Path; from edged.system.lock import claimed\n"
@@ -134,3 +135,50 @@ def test_many_at_once_are_one(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert most[0] == 1 and refused[0] == 7
+
+
+@pytest.mark.parametrize("gone", ["folder", "file", "replaced"])
+def test_a_lock_that_was_taken_away_is_taken_anew(tmp_path: Path, gone: str) -> None:
+    """Before: the next one made another file, locked that, and was the second in the folder."""
+    state = tmp_path / "state"
+    with claimed(state):
+        assert look_after(state) == "" and holder_pid(state) == os.getpid()
+        if gone == "folder":
+            shutil.rmtree(state)
+        else:
+            (state / FILE).unlink()
+        if gone == "replaced":
+            (state / FILE).write_text("")
+        assert look_after(state) == "" and holder_pid(state) == os.getpid()
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700 and f"process {os.getpid()}" in (state / FILE).read_text()
+        with pytest.raises(RunningError), claimed(state):
+            pass
+        assert look_after(state) == "" and holder_pid(state) == os.getpid()
+    assert holder_pid(state) == 0
+    with held(state):
+        pass
+
+
+def test_where_another_one_was_quicker_it_is_named_and_followed(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        (tmp_path / FILE).unlink()
+        with held(tmp_path) as child:
+            for _ in range(2):
+                with pytest.raises(RunningError, match=f"process {child.pid}"):
+                    look_after(tmp_path)
+            assert holder_pid(tmp_path) == child.pid
+        assert look_after(tmp_path) == "" and holder_pid(tmp_path) == os.getpid()
+
+
+def test_where_it_can_not_be_taken_anew_that_is_said_until_it_can(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with claimed(state):
+        shutil.rmtree(state)
+        state.write_text("in the way")
+        assert look_after(state) == "File exists" == look_after(state)
+        state.unlink()
+        assert look_after(state) == "" and holder_pid(state) == os.getpid()
+
+
+def test_a_folder_that_nobody_claimed_is_left_alone(tmp_path: Path) -> None:
+    assert look_after(tmp_path / "state") == "" and not (tmp_path / "state").exists()
