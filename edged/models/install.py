@@ -211,17 +211,32 @@ def verify(store: Store, name: str, admission: Admission | None) -> str:
 
 
 def to_card(store: Store, path: Path, model: bytes, wish: Wish) -> Card:
-    """The card for a file: the one that was given, the one of its hash, the one it is vouched for, or what its graph tells."""
+    """The card for a file: the one that was given, the one of its hash, the one it is vouched for, or what its graph tells.
+
+    Raises ModelError where it would get the name that another network was published under.
+    """
     facts = to_facts_of(model, path)
     sha256 = hashlib.sha256(model).hexdigest()
     if wish.card is not None:
-        return _named(_given_card(wish.card, path, sha256, facts.interface), wish.name)
-    if known := store.by_sha256(sha256):
-        return _named(known, wish.name)
-    bare = to_bare_card(path, sha256, len(model), facts, wish.name)
-    if vouched := (store.known_card(wish.name) if wish.name else None):
-        if not _alike(vouched, bare):
-            raise ModelError(f"{path}: this is no {wish.name}: its graph has {_shape(bare)}, the card says {_shape(vouched)}")
+        card = _named(_given_card(wish.card, path, sha256, facts.interface), wish.name)
+    elif (known := store.by_sha256(sha256)) is not None:
+        card = _named(known, wish.name)
+    else:
+        card = _to_unknown_card(store, path, to_bare_card(path, sha256, len(model), facts, wish.name), wish.name)
+    published = store.shipped.by_name(card.name)
+    if published is not None and published.sha256 != sha256:  # however it came to the name: --as, its card, or the file's own
+        _check_alike(published, to_bare_card(path, sha256, len(model), facts, card.name), path)
+        if (known := store.shipped.by_sha256(sha256)) is not None:
+            raise ModelError(
+                f"{path}: this is no {card.name}: it is {known.name}, whose hash it has: choose another name with --as"
+            )
+    return card
+
+
+def _to_unknown_card(store: Store, path: Path, bare: Card, name: str) -> Card:
+    """Of a file whose hash nobody knows. name: as which it is vouched for, or nothing."""
+    if vouched := (store.known_card(name) if name else None):
+        _check_alike(vouched, bare, path)
         return vouched.model_copy(update={"expected": [], "verified": True})
     if twin := next((card for card in store.shipped.cards if _alike(card, bare)), None):
         # it looks like one of them, so its labels are theirs; whether it sees as well as they do nobody knows
@@ -260,6 +275,13 @@ def hold_against(card: Card, interface: Interface, where: str) -> None:
 
 def _named(card: Card, name: str) -> Card:
     return card.model_copy(update={"name": check_name(name or card.name)})
+
+
+def _check_alike(claimed: Card, bare: Card, path: Path) -> None:
+    """Raises ModelError when the graph is not that of the model under whose name it would be installed."""
+    if not _alike(claimed, bare):
+        told = f"its graph has {_shape(bare)}, the card says {_shape(claimed)}"
+        raise ModelError(f"{path}: this is no {claimed.name}: {told}: choose another name with --as")
 
 
 def _alike(card: Card, bare: Card) -> bool:

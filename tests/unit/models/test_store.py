@@ -72,6 +72,24 @@ def test_wrong_wishes_are_told_and_leave_nothing(store: Store, file: str, wish: 
     assert not store.folder.exists()
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("how", ["--as", "card", "file"])
+def test_no_model_gets_the_published_name_of_another(store: Store, tmp_path: Path, known: bool, how: str) -> None:
+    """Neither by --as, nor by what its card or its file is called, whether its own file is a published one or nobody knows it."""
+    name, bundled = "mobilenet_v1_1.0_224_quant", store.find("home_0.25_96")
+    path = tmp_path / f"{name if how == 'file' else 'm'}.tflite"
+    path.write_bytes(bundled.path.read_bytes() + (b"" if known else bytes(4)))
+    labels, card = labels_file(tmp_path, 8), tmp_path / "card.toml"
+    called = bundled.card.model_copy(update={"name": name, "file": "", "sha256": "", "labels": "", "labels_sha256": ""})
+    card.write_text(tomlkit.dumps(called.to_toml()))
+    wish = {"--as": Wish(labels, name=name), "card": Wish(labels, card), "file": Wish(labels)}[how]
+    says = "belongs to a bundled model" if known and how == "file" else f"this is no {name}: its graph has 96 px, .* with --as"
+    with pytest.raises(ModelError, match=says):
+        add(store, path, wish, None)
+    assert not store.folder.exists()
+    assert add(store, path, Wish(labels, name="mine"), None).card.name == "mine"
+
+
 @needs_shared
 def test_given_labels_are_counted_and_win(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="90 labels, but the model gives 1001 scores"):
