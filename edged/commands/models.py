@@ -131,14 +131,15 @@ def pull(names: tuple[str, ...], everything: bool, mirror: str, config: Path | N
 @_config
 @_json
 def verify(names: tuple[str, ...], again: bool, config: Path | None, as_json: bool) -> int:
-    """Check files, hashes, labels and graphs of installed models; exit 1 when one is not what it was."""
+    """Check files, hashes, labels and graphs of installed models; exit 1 when one is not what it was, or is refused here."""
     from edged.errors import FAILED, OK
     from edged.models.admission import Admission
     from edged.models.install import verify as check
 
     settings = _settings(config)
-    store, admission = _store(settings), Admission(settings.state_folder) if again else None
-    faults = {name: check(store, name, admission) for name in names or sorted(store.held_names() | set(store.damaged()))}
+    store, admission = _store(settings), Admission(settings.state_folder)
+    wanted = names or sorted(store.held_names() | set(store.damaged()))
+    faults = {name: check(store, name, admission, again=again) for name in wanted}
     if as_json:
         click.echo(to_json([{"name": name, "ok": not fault, "error": fault} for name, fault in faults.items()]))
     else:

@@ -194,8 +194,8 @@ def remove(store: Store, name: str) -> None:
         raise WriteError(f"{path}: cannot be removed: {e.strerror}") from None
 
 
-def verify(store: Store, name: str, admission: Admission | None) -> str:
-    """What is wrong with an installed model, or nothing: file, hash, labels, graph, and where `admission` is given a new trial."""
+def verify(store: Store, name: str, admission: Admission | None, *, again: bool = False) -> str:
+    """What is wrong with an installed model, or nothing: file, hash, labels, graph, and by `admission` its last or a new trial."""
     if fault := store.damaged().get(name):
         return fault
     try:
@@ -203,18 +203,16 @@ def verify(store: Store, name: str, admission: Admission | None) -> str:
         store.forget(held.path)  # it is read, whatever is known of it
         one = store.open(held)
         to_facts_of(read_model(one.path), one.path)
-        if admission is not None and not (verdict := admission.admit(one, again=True)).admitted:
-            return verdict.reason
+        verdict = None if admission is None else admission.admit(one, again=True) if again else admission.recall_verdict(one)
+        if verdict is not None and not verdict.admitted:
+            return f"model {name} is refused: {verdict.reason}" if again else verdict.to_refusal(name)
     except ModelError as fault:
         return str(fault)
     return ""
 
 
 def to_card(store: Store, path: Path, model: bytes, wish: Wish) -> Card:
-    """The card for a file: the one that was given, the one of its hash, the one it is vouched for, or what its graph tells.
-
-    Raises ModelError where it would get the name that another network was published under.
-    """
+    """The one that was given, of its hash, vouched for, or what its graph tells. Raises ModelError for the name of another."""
     facts = to_facts_of(model, path)
     sha256 = hashlib.sha256(model).hexdigest()
     if wish.card is not None:

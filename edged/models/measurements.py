@@ -24,6 +24,10 @@ class Verdict(_Entry):
     reason: str = ""
     facts: dict[str, Any] = Field(default_factory=dict)
 
+    def to_refusal(self, name: str) -> str:
+        """What is said of an installed model that is refused because it once was: with what tries it anew. Pure."""
+        return f"model {name} is refused: {self.reason}; 'edged models verify {name} --again' tries it anew"
+
 
 class Measured(_Entry):
     """Warm, frame in memory → scores, over `runs` inferences; memory: peak of the process that did it."""

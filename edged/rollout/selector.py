@@ -122,11 +122,12 @@ class Selector:
             return True
         return not self._running(found, chosen.why).is_same(chosen)
 
-    @staticmethod
-    def _check(installed: Installed, verdict: Verdict | None) -> None:
+    def _check(self, installed: Installed, verdict: Verdict | None) -> None:
         """Raises ModelError for a model that was refused."""
         if verdict is not None and not verdict.admitted:
-            raise ModelError(f"model {installed.card.name} is refused: {verdict.reason}")
+            name = installed.card.name  # of a file that the config names it is no name by which a command finds it
+            refused = f"model {name} is refused: {verdict.reason}"
+            raise ModelError(refused if is_path(self._wanted.name) else verdict.to_refusal(name))
 
     def _find(self, why: str) -> Active | Installed:
         """What `auto` chose before; else a model that is yet to be admitted."""

@@ -10,6 +10,8 @@ import pytest
 from edged.config.reading import load_settings
 from edged.errors import FAILED, OK, UNAVAILABLE, USAGE, ModelError
 from edged.models import install
+from edged.models.admission import Admission
+from edged.models.measurements import Verdict
 from edged.models.store import Store
 from edged.rollout.override import save_override, to_override
 from edged.system.files import shipped
@@ -159,6 +161,24 @@ def test_a_card_that_was_destroyed_is_told_by_whatever_looks(config: Path, own: 
     assert all(row["name"] != "own" for row in json.loads(told.stdout))
     rows = {row["name"]: row for row in json.loads(edged("models", "verify", "--json", config=config).stdout)}
     assert rows.pop("own")["error"].endswith(cure) and rows and all(row["ok"] for row in rows.values())
+
+
+def test_a_model_that_was_refused_is_no_sound_one_until_it_is_tried_anew(config: Path, own: Path, tmp_path: Path) -> None:
+    """As after a trial that failed for a reason that has passed: what is remembered of it keeps it from running."""
+    state = tmp_path / "state"
+    admission, one = Admission(state), Store(state).find("own")
+    assert admission.admit(one).admitted
+    (key,) = json.loads((state / "measurements.json").read_text())["verdicts"]
+    admission.remember(key, Verdict(admitted=False, reason="the trial of it was killed"))
+    sentence = "model own is refused: the trial of it was killed; 'edged models verify own --again' tries it anew"
+    for words in (("verify", "own"), ("verify",)):  # without a name, the bundled one whose file it is is told too
+        told = edged("models", *words, config=config)
+        assert told.returncode == FAILED and sentence in told.stderr.splitlines() and "own: ok" not in told.stdout
+    assert json.loads(edged("models", "verify", "own", "--json", config=config).stdout) == [
+        {"name": "own", "ok": False, "error": sentence}
+    ]
+    assert edged("models", "verify", "own", "--again", config=config).stdout == "own: ok\n"
+    assert edged("models", "verify", "own", config=config).stdout == "own: ok\n"
 
 
 def test_the_same_again_changes_nothing_and_asks_nobody(tmp_path: Path) -> None:

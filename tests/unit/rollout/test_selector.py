@@ -42,7 +42,7 @@ def test_another_one_than_the_kept_one_waits_for_its_trial(tmp_path: Path) -> No
     admit(tmp_path, LARGE, Verdict(admitted=False, reason="nonsense"))
     with pytest.raises(ModelError, match=f"model {LARGE} is refused: nonsense"):
         other.begin("config", kept)
-    with pytest.raises(ModelError, match="refused: nonsense"):
+    with pytest.raises(ModelError, match=f"refused: nonsense; 'edged models verify {LARGE} --again' tries it anew"):
         asyncio.run(other.prepare("use"))
 
 
