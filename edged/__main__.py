@@ -5,20 +5,25 @@ One file for each verb in edged/commands; `edged VERB` imports that one only.
 Whatever goes wrong leaves here as one sentence on stderr, never wrapped, and an exit code of docs/exit-codes.md.
 """
 
-import importlib
-import os
-import pkgutil
 import sys
-from typing import NoReturn, TextIO
-
-import click
-
-import edged.commands
-from edged import __version__
-from edged.errors import FAILED, IO_FAILED, OK, EdgedError
-from edged.system.text import did_you_mean, printable_lines, without_secrets
 
 INTERRUPTED = 130  # as shells say it for SIGINT
+
+try:
+    import importlib
+    import os
+    import pkgutil
+    from typing import NoReturn, TextIO
+
+    import click
+
+    import edged.commands
+    from edged import __version__
+    from edged.errors import FAILED, IO_FAILED, OK, EdgedError
+    from edged.system.text import did_you_mean, printable_lines, without_secrets
+except KeyboardInterrupt:  # most of the time before the command line is read goes by in here
+    sys.exit(INTERRUPTED)
+
 NOBODY_READS = 141  # and for SIGPIPE
 
 

@@ -1,6 +1,7 @@
 """What no command can mean is one sentence and an exit code, and never a traceback or a wait for ever."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from edged.commands.use import to_file
 from edged.delivery.broker.subscriber import is_filter
 from tests.contract.commands.test_check import edged
-from tests.e2e.running import Broker, free_port
+from tests.e2e.running import HANG_S, Broker, free_port
 from tests.models import a_picture
 from tests.terminal import END, INTERRUPT, in_terminal
 
@@ -87,6 +88,26 @@ def test_whoever_stops_answering_is_told_that_nothing_was_written(tmp_path: Path
     code, said = in_terminal("init", answers=[("folder of pictures): ", key)], cwd=tmp_path)
     assert code == 130 and said.endswith("\nnothing was written\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("library", ["click", "edged.errors", "edged.system.text"])
+def test_ctrl_c_before_the_command_line_is_read_is_quiet(library: str) -> None:
+    """It comes in the moment in which a library is looked for."""
+    hit = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
+class Hit:
+    def find_spec(name, *_):
+        if name == "{library}":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.modules.pop("{library}", None)
+sys.meta_path.insert(0, Hit)
+sys.argv = ["edged", "--version"]
+import edged.__main__
+edged.__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", hit], capture_output=True, text=True, timeout=HANG_S)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize(
