@@ -1,7 +1,9 @@
 """edged check: every fault of a config at once, or what it comes to."""
 
+import contextlib
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from edged.system.text import to_json
 if TYPE_CHECKING:
     from edged.config.faults import Fault
     from edged.config.reading import Reading, Settings
+    from edged.decision import Rules
+    from edged.models.card import Card
 
 
 @click.command()
@@ -37,6 +41,7 @@ def command(config: Path | None, changed: bool, as_json: bool) -> None:
             click.echo(to_json({"ok": False, "faults": error.faults}))
         raise
     settings = reading.settings
+    notes += to_raised(settings)
     override, tuned = load_override(settings), load_tuned(settings).values
     if hint := to_hint(reading.source):
         click.echo(hint, err=True)
@@ -146,9 +151,7 @@ def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
 
 def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
     """Key → (value, why) of the keys that are not set and that the model or the board answers."""
-    from edged.config.parts import to_rules, to_show_s, to_wanted
-    from edged.errors import ModelError
-    from edged.models.background import would_begin_with
+    from edged.config.parts import to_show_s, to_wanted
 
     wanted = to_wanted(settings)
     limits = {"latency_ms": "half a frame's time at camera.fps", "memory_mb": "leaves 100 MB of memory free"}
@@ -159,16 +162,68 @@ def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
     }
     if settings.camera.show_s is None:
         found["camera.show_s"] = (to_toml(to_show_s(settings)), "default: so long that k of n can agree")
-    try:
-        model = would_begin_with(wanted)
-    except ModelError:
-        return found
-    rules = to_rules(settings, model.card, model.labels)
-    for name in ("enter", "leave", "margin"):
-        if getattr(settings.decision, name) is None:
-            told = "the card of " if getattr(model.card, name) is not None else "default, for nothing is said by the card of "
-            found[f"decision.{name}"] = (to_toml(getattr(rules, name)), f"{told}{model.card.name}")
+    for one in to_models(settings):
+        decision, rules = one.settings.decision, one.rules
+        for name in ("enter", "leave", "margin"):
+            if getattr(decision, name) is None:
+                found[f"{one.above}decision.{name}"] = (to_toml(getattr(rules, name)), _to_origin(name, one))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOf:
+    """What the file, or a profile of it, would begin with. above: "" or "profile.NAME."."""
+
+    above: str
+    settings: "Settings"
+    card: "Card"
+    rules: "Rules"
+
+
+def to_models(settings: "Settings") -> list[ModelOf]:
+    """Of the file and of each profile; without those whose model can't be told yet."""
+    from edged.config.parts import to_rules, to_wanted
+    from edged.config.profile import MARK, with_wish
+    from edged.config.reading import to_name
+    from edged.errors import ModelError
+    from edged.models.background import would_begin_with
+
+    found = list[ModelOf]()
+    for name in (None, *settings.profile):
+        own = settings if name is None else with_wish(settings, f"{MARK}{name}", None)
+        with contextlib.suppress(ModelError):
+            model = would_begin_with(to_wanted(own))
+            above = "" if name is None else f"{to_name(('profile', name))}."
+            found.append(ModelOf(above, own, model.card, to_rules(own, model.card, model.labels)))
+    return found
+
+
+def _to_origin(name: str, one: ModelOf) -> str:
+    from edged.decision import Rules
+
+    said = getattr(one.card, name)
+    told = "the card of " if said is not None else "default, for nothing is said by the card of "
+    if getattr(one.rules, name) == (own := getattr(Rules(), name) if said is None else said):
+        return f"{told}{one.card.name}"
+    moved, other = ("raised", "leave") if name == "enter" else ("lowered", "enter")
+    whose = "the default" if said is None else f"the card of {one.card.name}"
+    return f"{moved} to {one.above}decision.{other}; {whose} says {own:g}"
+
+
+def to_raised(settings: "Settings") -> list[str]:
+    """A note for each `leave` that raises the `enter` of a model: no fault, for another model's may be higher."""
+    from edged.decision import Rules
+
+    found = dict[tuple[str, float], str]()
+    for one in to_models(settings):
+        leave, own = one.settings.decision.leave, one.card.enter if one.card.enter is not None else Rules().enter
+        if leave is not None and one.settings.decision.enter is None and leave > own:
+            found.setdefault(
+                (one.card.name, leave),
+                f"{one.above}decision.leave: {leave:g} is above the enter = {own:g} of {one.card.name}, which is raised to it: "
+                f"lower leave, or set {one.above}decision.enter",
+            )
+    return list(found.values())
 
 
 def to_toml(value: object) -> str:

@@ -355,3 +355,28 @@ def test_a_picamera2_that_is_not_there_is_named_as_a_device_is(tmp_path: Path) -
     done = edged("check", "-c", path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"# camera: {why}; edged would run, and say that its camera is lost" in done.stdout.splitlines()
+
+
+def test_a_threshold_that_gives_way_is_not_said_to_be_the_cards(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text(
+        "[model]\nname = 'home_0.25_96'\n[decision]\nleave = 0.99\n[profile.night.decision]\nenter = 0.2\nleave = 0.1\n"
+    )
+    said = edged("check", "-c", path).stdout.splitlines()
+    assert "decision.enter = 0.99  # raised to decision.leave; the card of home_0.25_96 says 0.83" in said
+    note = (
+        "decision.leave: 0.99 is above the enter = 0.83 of home_0.25_96, which is raised to it: lower leave, or set decision.enter"
+    )
+    assert f"# {note}" in said
+    assert note in json.loads(edged("check", "-c", path, "--json").stdout)["notes"]
+    path.write_text("[model]\nname = 'home_0.25_96'\n[profile.night.decision]\nenter = 0.2\n[profile.day.decision]\nleave = 0.9\n")
+    said = edged("check", "-c", path).stdout.splitlines()
+    assert (
+        "profile.night.decision.leave = 0.2  # lowered to profile.night.decision.enter; the card of home_0.25_96 says 0.63" in said
+    )
+    assert "profile.day.decision.enter = 0.9  # raised to profile.day.decision.leave; the card of home_0.25_96 says 0.83" in said
+    assert "profile.day.decision.margin = 0.1  # the card of home_0.25_96" in said
+    assert [line for line in said if "is above the enter" in line] == [
+        "# profile.day.decision.leave: 0.9 is above the enter = 0.83 of home_0.25_96, which is raised to it: "
+        "lower leave, or set profile.day.decision.enter"
+    ]
