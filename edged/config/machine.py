@@ -57,7 +57,7 @@ def surroundings(reading: Reading, *, camera: bool = False, folder: Path | None 
     """
     settings, values = reading.settings, reading.source.values
     wrong = {fault.keys for fault in reading.faults}
-    found = [*_files(settings), *(_camera(settings) if camera else [])]
+    found = [*_files(settings), *(_camera(reading) if camera else [])]
     try:
         store = Store(folder or choose_state_folder(settings.state_folder))
         found += [*_models(settings, store), *_labels(settings, store, values)]
@@ -67,17 +67,23 @@ def surroundings(reading: Reading, *, camera: bool = False, folder: Path | None 
     return [fault for fault in found if fault.keys not in wrong and get(values, fault.keys) is not None]
 
 
-def _camera(settings: Settings) -> list[Fault]:
-    source = settings.camera.source
-    if settings.camera.kind != "pictures" and not source.startswith("/dev/"):
+def _camera(reading: Reading) -> list[Fault]:
+    settings, source = reading.settings, reading.settings.camera.source
+    if settings.camera.kind == "v4l2" and source.isdecimal():
+        source = f"/dev/video{source}"  # as the camera opens it
+    elif settings.camera.kind != "pictures" and not source.startswith("/dev/"):
         return []
     try:
         Path(source).stat()
+        return []
     except PermissionError:
         return []  # this user may not look; the service's user may
     except OSError as error:
-        return [Fault(("camera", "source"), f"{source} cannot be read: {error.strerror}")]
-    return []
+        what = f"{source} cannot be read: {error.strerror}"
+    if settings.origins["camera.source"] != "default":
+        return [Fault(("camera", "source"), what)]
+    # while something else is wrong with the camera, it may not be the default's that is meant
+    return [] if any(fault.keys[:1] == ("camera",) for fault in reading.faults) else [Fault(("camera", "kind"), what)]
 
 
 def _files(settings: Settings) -> Iterator[Fault]:

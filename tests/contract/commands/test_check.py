@@ -88,6 +88,11 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[int, str, str]]]] = {
     "latency against fps": ("[budget]\nlatency_ms = 300\n", [(2, "budget.latency_ms", "camera.fps = 5")]),
     "latency against the budget's fps": ("[budget]\nfps = 2\nlatency_ms = 600\n", [(3, "budget.latency_ms", "budget.fps = 2")]),
     "budget fps above the camera's": ("[camera]\nfps = 2\n[budget]\nfps = 4\n", [(4, "budget.fps", "camera.fps = 2")]),
+    "a camera that is absent": ("[camera]\nkind='v4l2'\nsource='/dev/video99'\n", [(3, "camera.source", "/dev/video99 cannot be")]),
+    "an absent one by its number": (
+        "[camera]\nkind='v4l2'\nsource='99'\n",
+        [(3, "camera.source", "/dev/video99 cannot be read: No")],
+    ),
     "a stream without an address": ("[camera]\nkind = 'stream'\nsource = '/dev/video0'\n", [(3, "camera.source", "rtsp://")]),
     "pictures without a folder": ("[camera]\nkind = 'pictures'\n", [(2, "camera.kind", "camera.source")]),
     "a password without a user": ("[mqtt]\npassword_file = '/etc/passwd'\n", [(2, "mqtt.password_file", "mqtt.user")]),
@@ -380,3 +385,10 @@ def test_a_threshold_that_gives_way_is_not_said_to_be_the_cards(tmp_path: Path) 
         "# profile.day.decision.leave: 0.9 is above the enter = 0.83 of home_0.25_96, which is raised to it: "
         "lower leave, or set profile.day.decision.enter"
     ]
+
+
+@pytest.mark.skipif(Path("/dev/video0").exists(), reason="this machine has a camera")
+def test_an_absent_camera_that_only_the_default_names_is_told_where_its_kind_is(tmp_path: Path) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text("[camera]\nkind = 'v4l2'\n")
+    assert edged("check", "-c", path).stderr == f"{path}:2: camera.kind: /dev/video0 cannot be read: No such file or directory\n"
