@@ -107,7 +107,7 @@ def _parse(path: Path, text: str) -> Source:
         raise ConfigError([sentence], [line]) from None
     except (ValueError, RecursionError) as error:
         # tomllib passes on what Python says of a number of 5,000 digits, and runs out of stack in 1,000 brackets
-        said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        said = "nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits to be read"
         line = _unfinished(text, 1)
         raise ConfigError([f"{path}:{line}: not TOML: {said}"], [line]) from None
     if why := to_excess(values):
@@ -196,6 +196,26 @@ def _paths(brought: dict[str, Any], above: Keys = ()) -> Iterator[Keys]:
             yield from _paths(inner, (*above, key))
 
 
+def _before(text: str, noticed: int) -> str:
+    """Which key or table the statement at this line has in common with one above it, and where; "" for none."""
+    lines: dict[Keys, int] = {}
+    table: Keys = ()
+    for line, statement, brought in _statements(text):
+        if brought is None:
+            break
+        paths = list(_paths(brought))
+        if statement.lstrip(" \t").startswith("["):
+            table = max(paths, key=len)
+        else:
+            paths = [table + path for path in paths]
+        if line + statement.count("\n") >= noticed:
+            deepest = max(paths, key=len)
+            there = next((deepest[:n] for n in range(len(deepest), 0, -1) if deepest[:n] in lines), None)
+            return f"{'.'.join(there)[:100]} stands in line {lines[there]} already: take one of the two away" if there else ""
+        lines |= dict.fromkeys(paths, line)
+    return ""
+
+
 def _to_fault(path: Path, text: str, said: str) -> tuple[str, int]:
     """(sentence, line). tomllib says where it noticed; an unclosed bracket is to be mended where it was opened."""
     found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
@@ -206,5 +226,7 @@ def _to_fault(path: Path, text: str, said: str) -> tuple[str, int]:
     opened = _unfinished(text, noticed)
     if opened < noticed:
         return f"{path}:{opened}: not TOML: {what}; it begins here and was noticed in line {noticed}", opened
+    if what.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")) and (before := _before(text, noticed)):
+        return f"{path}:{noticed}: not TOML: {before}", noticed
     column = f", column {found[2]}" if found[2] else ""
     return f"{path}:{noticed}: not TOML: {what}{column}", noticed
