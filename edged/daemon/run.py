@@ -138,6 +138,8 @@ async def _run(starts: Starts, make: "Callable[[], Daemon]") -> int:
     daemon = make()
     START.ended("parts made")
     daemon.start()
+    # where hundreds of signals come faster than they are read, CPython's handler hangs for ever over the warning that it would give
+    signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
     START.ended("parts started")
     gc.enable()
     loop.call_later(_SETTLED_S, settle)

@@ -132,12 +132,14 @@ def test_a_hangup_at_any_moment_of_a_start_is_no_end(tmp_path: Path, config: dic
 
 def test_an_end_that_is_asked_for_again_and_again_is_one_end(tmp_path: Path, config: dict[str, Any], heard: Heard) -> None:
     """By an init that has no patience, and a terminal that is closed; until nothing is left of the process."""
-    edged = Edged(tmp_path, config)
+    edged, numbers = Edged(tmp_path, config), itertools.cycle((signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     wait_for(lambda: heard.of("result"), 60, "results")
-    for number in itertools.cycle((signal.SIGTERM, signal.SIGHUP, signal.SIGINT)):
-        if edged.process.poll() is not None:
-            break
-        edged.process.send_signal(number)
+
+    def has_ended() -> bool:
+        edged.process.send_signal(next(numbers))
+        return edged.process.poll() is not None
+
+    wait_for(has_ended, 30, "the end")
     assert edged.process.returncode == 0, edged.said.read_text()
     assert json.loads((Path(config["state_folder"]) / "starts.json").read_text()) == {"unfinished": 0}
     wait_for(lambda: heard.of("status")[-1] == "offline", 10, "what is said last")
