@@ -18,7 +18,7 @@ from typing import Any
 
 from edged.errors import ConfigError, ReadError
 from edged.system.documents import DEEPEST, line_of_long_key, to_excess
-from edged.system.files import read_file
+from edged.system.files import Stamp, read_file, to_stamp
 from edged.system.text import escaped
 
 LONGEST = 64 * 1024  # bytes; a config is a page or two, and the parser is not to be fed a disk image
@@ -45,6 +45,14 @@ def load_source(path: Path) -> Source:
     """Read and parse a config file. Raises ConfigError for whatever is no readable TOML."""
     with faults_of(path):
         return _parse(path, _decode(path, _read(path)))
+
+
+def load_stamp(path: Path) -> Stamp:
+    """Another one once the file was written, replaced or taken away. Never raises."""
+    try:
+        return to_stamp(path.stat())
+    except OSError:
+        return (0,)
 
 
 def check_readable(path: Path) -> None:

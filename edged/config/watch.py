@@ -13,7 +13,9 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
+from edged.config.source import load_stamp
 from edged.faults import StandingFault, to_standing
+from edged.system.files import Stamp
 
 log = logging.getLogger("edged")
 
@@ -21,9 +23,6 @@ QUIET_S = 0.2  # an editor may write several times
 _AGAIN_S = 5.0  # before a way that can't be watched is tried again
 _MOST_LINKS = 40  # as the kernel has it; then it is a circle
 _MASK = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.CREATE | flags.DELETE | flags.DELETE_SELF | flags.MOVE_SELF
-
-
-Stamp = tuple[int, ...]
 
 
 class ConfigWatch:
@@ -42,7 +41,7 @@ class ConfigWatch:
         """Where it can't watch, that is a fault: SIGHUP and `edged reload` work all the same."""
         self._loop = asyncio.get_running_loop()
         self._begin()
-        if self._read_at and to_stamp(self._path) != self._read_at:
+        if self._read_at and load_stamp(self._path) != self._read_at:
             self._changed()
 
     def _begin(self) -> None:
@@ -111,15 +110,6 @@ class ConfigWatch:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(QUIET_S, self._on_change)
-
-
-def to_stamp(path: Path) -> Stamp:
-    """What differs once a file was written, replaced or taken away. Never raises."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0,)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def to_steps(path: Path) -> list[tuple[Path, str]]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.errors import ModelError, ReadError, WriteError
 from edged.models.tflite.graph import Dtype, Interface, Macs, load_graph, to_interface
-from edged.system.files import SHARED, SMALL_BYTES, hash_model, read_file, read_model, write_file
+from edged.system.files import SHARED, SMALL_BYTES, hash_model, read_file, read_model, to_stamp, write_file
 from edged.system.shapes import LARGEST_PX, SMALLEST_PX
 
 _FILE, _MOST = "fingerprints.json", 1000
@@ -49,8 +49,7 @@ class _SeenFile(BaseModel):
     sha256: str = _Hash
 
     def is_of(self, found: os.stat_result) -> bool:
-        now = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return now == (self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns)
+        return to_stamp(found) == (self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns)
 
 
 class _SeenGraph(BaseModel):

@@ -9,7 +9,7 @@ from pathlib import Path
 from edged.config.machine import read_checked
 from edged.config.parts import to_wanted
 from edged.config.reading import SYSTEM_FILE, Reading, find_state_folder
-from edged.config.watch import Stamp, to_stamp
+from edged.config.source import load_stamp
 from edged.errors import ConfigError, ModelError, ReadError, WriteError
 from edged.faults import StandingFault, to_standing
 from edged.rollout.active import Active
@@ -19,7 +19,7 @@ from edged.rollout.recovery import Behind, GoneBack, Probation, Safe, State
 from edged.rollout.selector import Selector
 from edged.system.clock import Clock
 from edged.system.documents import read_json
-from edged.system.files import PRIVATE, write_file
+from edged.system.files import PRIVATE, Stamp, write_file
 
 log = logging.getLogger("edged")
 
@@ -66,7 +66,7 @@ class Start:
 
 def find_config(path: Path | None) -> Found:
     """Never raises: even of a broken file the state folder is looked for, where the last good one lies."""
-    read_at = to_stamp(path or SYSTEM_FILE)
+    read_at = load_stamp(path or SYSTEM_FILE)
     try:
         reading = read_checked(path)
         return Found(path, reading, None, reading.settings.state_folder, read_at)

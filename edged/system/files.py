@@ -21,6 +21,7 @@ SMALL_BYTES = 4 * 1024 * 1024  # of a file that edged keeps about itself
 PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644  # for the owner; also for its group; for all
 ASIDE = 2  # damaged copies of a file that are kept
 _PART_BYTES = 64 * 1024
+Stamp = tuple[int, ...]
 _MOST_LINKS = 40  # of which one leads to the next, as in the kernel
 
 _ACL = "system.posix_acl_access"
@@ -183,6 +184,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def to_stamp(found: os.stat_result) -> Stamp:
+    """What differs once a file was written or replaced. Pure."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_model(path: Path) -> bytes:
