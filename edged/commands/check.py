@@ -41,7 +41,8 @@ def command(config: Path | None, changed: bool, as_json: bool) -> None:
             click.echo(to_json({"ok": False, "faults": error.faults}))
         raise
     settings = reading.settings
-    notes += to_raised(settings)
+    models = to_models(settings)
+    notes += to_raised(models)
     override, tuned = load_override(settings), load_tuned(settings).values
     if hint := to_hint(reading.source):
         click.echo(hint, err=True)
@@ -56,7 +57,7 @@ def command(config: Path | None, changed: bool, as_json: bool) -> None:
         wins = override.model_dump(include={"wish", "door"}) if override else None
         click.echo(to_json(answer | {"override": wins, "tuned": tuned}))
         return
-    rows = [row for row in to_rows(settings) if not changed or row[0] in differing]
+    rows = [row for row in to_rows(settings, models) if not changed or row[0] in differing]
     if is_terminal := sys.stdout is not None and sys.stdout.isatty():
         _print_table(rows)
     else:
@@ -134,7 +135,7 @@ def to_verdict(reading: "Reading", changed: int) -> str:
     return f"{reading.source.file}: no fault; {counted(number, 'key')} set, {changed} other than the default"
 
 
-def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
+def to_rows(settings: "Settings", models: "list[ModelOf]") -> list[tuple[str, str, str]]:
     """(key, value as in TOML, where it came from) of every key; of what is not set, what holds instead."""
     from edged.config.reading import leaves, to_name
     from edged.system.text import shown_address
@@ -145,11 +146,11 @@ def to_rows(settings: "Settings") -> list[tuple[str, str, str]]:
         for keys, value in leaves(settings)
         if keys[0] != "web"
     ]
-    instead = to_instead(settings)
+    instead = to_instead(settings, models)
     return [(key, *instead.get(key, (value, origin))) for key, value, origin in rows]
 
 
-def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
+def to_instead(settings: "Settings", models: "list[ModelOf]") -> dict[str, tuple[str, str]]:
     """Key → (value, why) of the keys that are not set and that the model or the board answers."""
     from edged.config.parts import to_show_s, to_wanted
 
@@ -162,7 +163,7 @@ def to_instead(settings: "Settings") -> dict[str, tuple[str, str]]:
     }
     if settings.camera.show_s is None:
         found["camera.show_s"] = (to_toml(to_show_s(settings)), "default: so long that k of n can agree")
-    for one in to_models(settings):
+    for one in models:
         decision, rules = one.settings.decision, one.rules
         for name in ("enter", "leave", "margin"):
             if getattr(decision, name) is None:
@@ -178,6 +179,13 @@ class ModelOf:
     settings: "Settings"
     card: "Card"
     rules: "Rules"
+
+    def own(self, name: str) -> float:
+        """enter, leave or margin, as they are where the file says nothing of any."""
+        from edged.decision import Rules
+
+        said: float | None = getattr(self.card, name)
+        return getattr(Rules(), name) if said is None else said
 
 
 def to_models(settings: "Settings") -> list[ModelOf]:
@@ -199,24 +207,20 @@ def to_models(settings: "Settings") -> list[ModelOf]:
 
 
 def _to_origin(name: str, one: ModelOf) -> str:
-    from edged.decision import Rules
-
     said = getattr(one.card, name)
     told = "the card of " if said is not None else "default, for nothing is said by the card of "
-    if getattr(one.rules, name) == (own := getattr(Rules(), name) if said is None else said):
+    if getattr(one.rules, name) == (own := one.own(name)):
         return f"{told}{one.card.name}"
     moved, other = ("raised", "leave") if name == "enter" else ("lowered", "enter")
     whose = "the default" if said is None else f"the card of {one.card.name}"
     return f"{moved} to {one.above}decision.{other}; {whose} says {own:g}"
 
 
-def to_raised(settings: "Settings") -> list[str]:
+def to_raised(models: "list[ModelOf]") -> list[str]:
     """A note for each `leave` that raises the `enter` of a model: no fault, for another model's may be higher."""
-    from edged.decision import Rules
-
     found = dict[tuple[str, float], str]()
-    for one in to_models(settings):
-        leave, own = one.settings.decision.leave, one.card.enter if one.card.enter is not None else Rules().enter
+    for one in models:
+        leave, own = one.settings.decision.leave, one.own("enter")
         if leave is not None and one.settings.decision.enter is None and leave > own:
             found.setdefault(
                 (one.card.name, leave),
