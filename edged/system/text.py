@@ -167,15 +167,21 @@ def to_host(text: str, port: str, login: str = "") -> str:
         raise ValueError(f"must be a name or an address; the port goes into {port}")
     if re.search(r"[\s\x00-\x1f/]", text):
         raise ValueError("must be a name or an address, without spaces and slashes")
-    try:
-        is_name = re.fullmatch(rb"[A-Za-z0-9_.-]+", host.encode("idna")) is not None  # as every connection does it
-    except UnicodeError:
-        is_name = False
-    if not is_name or re.fullmatch(r"[\d.]*\d", host, re.ASCII) or len(host) > 253:
+    if not _is_name(host) or re.fullmatch(r"[\d.]*\d", host, re.ASCII) or len(host) > 253:
         raise ValueError(
             "must be a name, of 1 to 63 letters, digits, - and _ between dots, or an address like 192.168.1.5 or fd00::5"
         )
     return host
+
+
+def _is_name(host: str) -> bool:
+    """As every connection takes it; the codec, whose tables are large, is loaded only for what it has to change."""
+    if host.isascii():
+        return re.fullmatch(r"(?=.)([\w-]{1,63}\.)*[\w-]{0,63}", host, re.ASCII) is not None
+    try:
+        return re.fullmatch(rb"[A-Za-z0-9_.-]+", host.encode("idna")) is not None
+    except UnicodeError:
+        return False
 
 
 def is_address(host: str) -> bool:
