@@ -93,8 +93,9 @@ def _stoppable(*, is_last: bool) -> Iterator[None]:
     def stop(_number: int, _frame: object) -> None:
         raise _StoppedEarlyError
 
-    before = [(number, signal.signal(number, stop)) for number in _STOPPING]
-    hangup = signal.getsignal(signal.SIGHUP)
+    before = [(number, signal.getsignal(number)) for number in _HEARD]
+    for number in _STOPPING:
+        signal.signal(number, stop)
     try:
         yield
     except _StoppedEarlyError:
@@ -102,7 +103,6 @@ def _stoppable(*, is_last: bool) -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, signal.SIG_IGN if is_last else handler)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if is_last else hangup)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
 
